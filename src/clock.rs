@@ -1,0 +1,23 @@
+//! The only places where the shell reads a clock. The core never does: time is its argument.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// Now, on the clock that tokio can pause in tests.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of the monotonic clock"
+)]
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Now, as the calendar shows it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of the wall clock"
+)]
+pub(crate) fn wall() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,114 @@
+//! Callers: where legs come from, and the vocabulary that they speak.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{
+    audio::AudioFrame, call::CallInfo, duplex::Duplex, error::ProviderError, transcript::Speaker,
+};
+
+/// Brings callers.
+///
+/// # Contract
+///
+/// Implementers deliver caller audio in order, in full 20 ms frames of the rate that
+/// [`CallInfo::rate`] names, keep both channels of a leg moving until one side closes, obey
+/// [`CallCommand`]s in the order in which they come, and end the event stream after the last
+/// event. A leg whose [`Duplex`] is dropped hangs up.
+#[async_trait]
+pub trait Telephony: fmt::Debug + Send + Sync + 'static {
+    /// Waits for the next call and takes it. Cancel safe: dropping the future loses no call.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](crate::ProviderErrorKind::Closed) when no more calls will ever come.
+    async fn answer(&self) -> Result<Leg, ProviderError>;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Telephony + ?Sized> Telephony for Arc<T> {
+    async fn answer(&self) -> Result<Leg, ProviderError> {
+        (**self).answer().await
+    }
+}
+
+/// One party's media: who calls whom, and the live connection.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a value that every provider builds"
+)]
+pub struct Leg {
+    /// What is known about the call.
+    pub info: CallInfo,
+    /// The live connection.
+    pub duplex: Duplex<CallCommand, CallEvent>,
+}
+
+/// What a leg reports.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CallEvent {
+    /// A full frame of the caller's voice.
+    Audio(AudioFrame),
+    /// The caller pressed a key: one of `0-9`, `*`, `#`.
+    Dtmf(char),
+    /// Everything before this mark was played to the caller.
+    Played(MarkId),
+    /// The carrier stopped (`true`) or resumed (`false`) sending the caller's voice.
+    Muted(bool),
+    /// The caller hung up. The last event.
+    HungUp,
+}
+
+/// What a leg is told to do. Exhaustive on purpose: a provider that ignores one must not compile.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a provider that ignores a command must not compile"
+)]
+pub enum CallCommand {
+    /// Play this full frame after all earlier ones.
+    Play(AudioFrame),
+    /// Report [`CallEvent::Played`] when everything before this point was played. Sent only to
+    /// legs with [`LegCapabilities::marks`](crate::call::LegCapabilities::marks).
+    Mark(MarkId),
+    /// Forget all audio that was not played yet, here and at the carrier, and every mark with it.
+    Clear,
+    /// Show text. Sent only to legs with [`LegCapabilities::text`](crate::call::LegCapabilities::text).
+    Show(Show),
+    /// End the call. The leg ends its events with [`CallEvent::HungUp`].
+    HangUp,
+}
+
+/// Names a point in the audio sent to a leg; grows within a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
+pub struct MarkId(pub u64);
+
+/// What a leg with a screen shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a provider that ignores one must not compile"
+)]
+pub enum Show {
+    /// Words of one side. The agent's are a caption: what it is about to say.
+    Text {
+        /// Whose words.
+        speaker: Speaker,
+        /// The words.
+        text: String,
+    },
+    /// The agent begins to speak.
+    ReplyStarted,
+    /// The agent has spoken, or was cut off.
+    ReplyEnded {
+        /// Cut off by the caller.
+        interrupted: bool,
+    },
+    /// Something broke; a sentence fit for the person who looks at it.
+    Error(String),
+}
