@@ -1,0 +1,3 @@
+//! What must not allocate, does not.
+
+mod framing;
