@@ -19,8 +19,13 @@ pub mod duplex;
 
 pub mod telephony;
 
+pub mod conversation;
+
 pub mod model;
 
 pub mod transcript;
 
 pub mod lead;
+
+#[cfg(feature = "testkit")]
+pub mod testkit;
