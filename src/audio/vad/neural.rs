@@ -16,6 +16,8 @@ use crate::audio::{
 pub struct NeuralDetector {
     network: Box<earshot::Detector>,
     keypad: DtmfGate,
+    /// For so many blocks more, what the network hears is a key that was pressed.
+    gated: u32,
     gate: Hysteresis,
     /// For frames that are not at 16 kHz.
     filter: Option<(SampleRate, Filter)>,
@@ -29,6 +31,7 @@ impl NeuralDetector {
         Self {
             network: Box::default(),
             keypad: DtmfGate::new(16_000.0),
+            gated: 0,
             gate: Hysteresis::new(ONSET_BLOCKS, HANGOVER_BLOCKS),
             filter: None,
             block: Vec::with_capacity(BLOCK),
@@ -39,8 +42,13 @@ impl NeuralDetector {
         self.block.push(sample);
         if self.block.len() == BLOCK {
             let score = self.network.predict_i16(&self.block);
-            let hit = score >= THRESHOLD && !self.keypad.is_key(&self.block);
-            self.gate.step(hit);
+            self.gated = if self.keypad.is_key(&self.block) {
+                AFTER_KEY_BLOCKS
+            } else {
+                self.gated.saturating_sub(1)
+            };
+            let threshold = if self.gate.speaking { STAY } else { BEGIN };
+            self.gate.step(self.gated == 0 && score >= threshold);
             self.block.clear();
         }
     }
@@ -84,10 +92,15 @@ impl fmt::Debug for NeuralDetector {
 const RATE: SampleRate = SampleRate::Hz16000;
 const BLOCK: usize = 256;
 
-/// The score from which on its authors count a block as voice.
-const THRESHOLD: f32 = 0.5;
+/// The network's authors count a block as voice from 0.5 on. Voices soon score 0.8; noise that
+/// sets in may score 0.55 for a while, and must not begin speech.
+const BEGIN: f32 = 0.6;
+const STAY: f32 = 0.5;
 
-/// 48 ms: noise gets a single hit now and then, never three in a row.
+/// 112 ms: the network looks back 80 ms and takes a key for voice until it is out of sight.
+const AFTER_KEY_BLOCKS: u32 = 7;
+
+/// 48 ms: noise gets a single hit now and then, hardly ever three in a row.
 const ONSET_BLOCKS: u32 = 3;
 
 /// 208 ms: longer than the gaps within a sentence, shorter than a pause for thought.
