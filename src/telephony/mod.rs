@@ -1,5 +1,8 @@
 //! Callers: where legs come from, and the vocabulary that they speak.
 
+#[cfg(feature = "vonage")]
+pub mod vonage;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
