@@ -56,13 +56,13 @@ impl Call {
 
     /// The caller presses a key: one of `0-9`, `*`, `#`.
     pub fn dtmf(&self, digit: char) {
-        self.send(json!({"event": "websocket:dtmf", "digit": digit, "duration": 260}));
+        self.send(&json!({"event": "websocket:dtmf", "digit": digit, "duration": 260}));
     }
 
     /// The carrier stops (`true`) or resumes (`false`) sending the caller's voice.
     pub fn mute(&self, muted: bool) {
         self.line.lock().muted = muted;
-        self.send(json!({
+        self.send(&json!({
             "event": "websocket:media:update",
             "method": "update",
             "active": !muted,
@@ -207,6 +207,12 @@ impl Call {
         self.line.lock().sent.clone()
     }
 
+    /// How many frames were sent to the service, silence included.
+    #[must_use]
+    pub fn frames_sent(&self) -> u64 {
+        self.line.lock().frames_sent
+    }
+
     /// What the service got wrong in this call.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
@@ -252,7 +258,7 @@ impl Call {
         }
     }
 
-    fn send(&self, event: Value) {
+    fn send(&self, event: &Value) {
         self.send_text(event.to_string());
     }
 }
@@ -301,13 +307,13 @@ pub struct Mark {
 pub struct Arrival {
     /// When it was received, or sent.
     pub at: Instant,
-    /// Its first four samples as bytes, to tell tagged frames apart.
-    pub head: [u8; 8],
+    /// Its first eight samples as bytes, to tell tagged frames apart.
+    pub head: [u8; 16],
 }
 
 impl Arrival {
     pub(super) fn new(at: Instant, frame: &[u8]) -> Self {
-        let mut head = [0; 8];
+        let mut head = [0; 16];
         for (to, from) in head.iter_mut().zip(frame) {
             *to = *from;
         }
@@ -347,6 +353,7 @@ pub(super) struct State {
     pub(super) cleared: u32,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) sent: Vec<Arrival>,
+    pub(super) frames_sent: u64,
     pub(super) violations: Vec<Violation>,
     pub(super) events: Vec<Posted>,
 }
@@ -382,6 +389,7 @@ impl Line {
                 cleared: 0,
                 arrivals: Vec::new(),
                 sent: Vec::new(),
+                frames_sent: 0,
                 violations: Vec::new(),
                 events: Vec::new(),
             }),

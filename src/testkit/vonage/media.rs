@@ -216,6 +216,7 @@ impl Line {
                 None if silent => None,
                 None => Some(AudioFrame::silence(rate).into_pcm()),
             };
+            state.frames_sent += u64::from(frame.is_some());
             messages.extend(frame.map(Message::binary));
         }
         let turn = Turn {

@@ -115,9 +115,13 @@ impl FakeVonage {
     }
 }
 
-/// How the carrier behaves.
+/// How the carrier behaves. Start from [`Options::new`] and change what matters with struct
+/// update syntax.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "built with struct update syntax; the testkit is outside semver"
+)]
 pub struct Options {
     /// Where the service listens, such as `http://127.0.0.1:3000`.
     pub base_url: String,
@@ -261,9 +265,12 @@ pub enum MarksOnClear {
     Returned,
 }
 
-/// A call to place.
+/// A call to place. Start from [`InboundCall::new`].
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "built with struct update syntax; the testkit is outside semver"
+)]
 pub struct InboundCall {
     /// The caller: digits, or a text such as `anonymous`.
     pub from: String,

@@ -187,11 +187,13 @@ async fn act(service: Arc<Service>, mut socket: WebSocket, mut script: VecDeque<
             }
             Some(Step::Await(_) | Step::Echo) | None => Ok(()),
         };
-        let waits = matches!(step, Some(Step::Await(_) | Step::Echo) | None);
         if sent.is_err() {
             return;
         }
-        while waits {
+        if !matches!(step, Some(Step::Await(_) | Step::Echo) | None) {
+            continue;
+        }
+        loop {
             match socket.recv().await {
                 Some(Ok(Message::Text(text))) => {
                     let event = serde_json::from_str(&text).unwrap();
@@ -259,6 +261,7 @@ async fn a_caller_hears_every_sample_that_the_service_sends() {
     assert_eq!(call.statuses(true), ["started", "answered", "completed"]);
     assert_eq!(call.violations(), []);
     assert_eq!((call.sent().len(), call.arrivals().len()), (25, 25));
+    assert_eq!(call.frames_sent(), 25);
 }
 
 #[tokio::test]
