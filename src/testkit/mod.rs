@@ -1,4 +1,8 @@
-//! Fakes, simulations and conformance suites: test your own agent offline with what tests this
-//! crate. Outside semver.
+//! Fakes, simulations and conformance suites for your own tests; outside semver.
+//!
+//! The fakes speak the real wire protocols over loopback, enforce them strictly and say what was
+//! violated; they never forgive.
 
 pub mod sim;
+
+pub mod vonage;
