@@ -19,6 +19,9 @@ pub mod socket;
 #[cfg(feature = "browser")]
 pub mod browser;
 
+#[cfg(feature = "vonage")]
+pub mod vonage;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
