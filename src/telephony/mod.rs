@@ -1,5 +1,24 @@
 //! Callers: where legs come from, and the vocabulary that they speak.
 
+mod both;
+pub use both::Both;
+
+#[cfg(feature = "browser")]
+pub mod admission;
+#[cfg(feature = "browser")]
+mod arrivals;
+#[cfg(feature = "browser")]
+mod problem;
+
+#[cfg(feature = "browser")]
+pub mod channel;
+
+#[cfg(feature = "browser")]
+pub mod socket;
+
+#[cfg(feature = "browser")]
+pub mod browser;
+
 #[cfg(feature = "vonage")]
 pub mod vonage;
 
