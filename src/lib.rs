@@ -27,5 +27,7 @@ pub mod transcript;
 
 pub mod lead;
 
+pub mod agent;
+
 #[cfg(feature = "testkit")]
 pub mod testkit;

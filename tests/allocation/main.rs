@@ -1,3 +1,4 @@
 //! What must not allocate, does not.
 
+mod conversation;
 mod framing;
