@@ -2,3 +2,5 @@
 
 mod conversation;
 mod framing;
+
+mod sound;
