@@ -5,4 +5,6 @@
 
 pub mod sim;
 
+pub mod bedrock;
+
 pub mod vonage;
