@@ -10,13 +10,14 @@
 //!   nothing repeated.
 //! - Nova Sonic has no event for the start of speech, so there is no `SpeechStarted`.
 
+use std::{borrow::Cow, collections::VecDeque};
+
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
 use serde::Deserialize;
-use std::borrow::Cow;
 use tracing::{debug, warn};
 
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Decoder {
     blocks: Vec<Block>,
     /// Everything counted so far, for servers that report totals alone.
     used: Usage,
+    /// Text that may come back as the caller's, oldest first.
+    asked: VecDeque<String>,
     malformed: u64,
 }
 
@@ -84,6 +87,7 @@ impl Decoder {
             turns: Turns::default(),
             blocks: Vec::new(),
             used: Usage::default(),
+            asked: VecDeque::new(),
             malformed: 0,
         }
     }
@@ -121,6 +125,15 @@ impl Decoder {
         }
     }
 
+    /// Takes note of text that the model was sent as if the caller had said it: if the service
+    /// reports it as the caller's words, they are not.
+    pub(super) fn asked(&mut self, text: String) {
+        if self.asked.len() >= MAX_ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(text);
+    }
+
     /// How many documents were unreadable.
     pub(super) fn malformed(&self) -> u64 {
         self.malformed
@@ -141,7 +154,7 @@ impl Decoder {
             }
             "AUDIO" => match self.rate_of(start) {
                 Some(rate) => Content::Audio {
-                    reply: self.turns.begin(),
+                    reply: self.turns.sound(),
                     rate,
                     carry: None,
                     cut: false,
@@ -194,8 +207,22 @@ impl Decoder {
         if words.is_empty() {
             return;
         }
-        match (role, stage) {
-            (Some(Role::User), _) => emit(Output::Event(ModelEvent::CallerSaid(words.to_owned()))),
+        let speaker = match (role, stage) {
+            // What the assistant counts as said, it has planned; the rest is the caller's.
+            (None, Some(Stage::Final)) if self.turns.knows(words) => Some(Role::Assistant),
+            (None, Some(Stage::Final)) => Some(Role::User),
+            (None, Some(Stage::Speculative)) => Some(Role::Assistant),
+            (role, _) => role,
+        };
+        match (speaker, stage) {
+            (Some(Role::User), _) => {
+                if let Some(at) = self.asked.iter().position(|asked| asked == words) {
+                    self.asked.remove(at);
+                    debug!("text that was put in the caller's mouth came back");
+                    return;
+                }
+                emit(Output::Event(ModelEvent::CallerSaid(words.to_owned())));
+            }
             (Some(Role::Assistant), Some(Stage::Final)) => {
                 let Some(of) = self.turns.said(words) else {
                     debug!("a sentence that was already counted as said came again");
@@ -217,8 +244,9 @@ impl Decoder {
                 if block.is_none() {
                     reply = self.turns.begin();
                 }
-                self.turns.planned(reply, words);
-                emit(Output::Event(ModelEvent::Caption(reply, words.to_owned())));
+                if self.turns.plan(reply, words) {
+                    emit(Output::Event(ModelEvent::Caption(reply, words.to_owned())));
+                }
             }
             // Words that may be either side's are better lost than put in the wrong mouth.
             (None, _) => debug!("text of an unknown role skipped"),
@@ -550,6 +578,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Older text will not come back.
+const MAX_ASKED: usize = 4;
 
 /// A turn has a handful of open blocks; a server that never ends any must not fill the memory.
 const MAX_BLOCKS: usize = 64;

@@ -376,6 +376,60 @@ fn a_missing_role_or_stage_is_made_up_for() {
     );
 }
 
+/// Nova Sonic checklist 23: without any role, the stage and the plans tell who spoke.
+#[test]
+fn text_without_any_role_is_told_apart_by_what_was_planned() {
+    let mut s = Stream::new();
+    let start = |id: &str, stage: &str| {
+        json!({
+            "contentId": id, "type": "TEXT",
+            "additionalModelFields": json!({ "generationStage": stage }).to_string(),
+        })
+    };
+    let text = |id: &str, text: &str| json!({ "contentId": id, "content": text });
+    s.event("contentStart", start("u", "FINAL"));
+    assert_eq!(
+        s.event("textOutput", text("u", "Hello?")),
+        [CallerSaid("Hello?".to_owned())]
+    );
+    s.event("contentStart", start("t", "SPECULATIVE"));
+    assert_eq!(
+        s.event("textOutput", text("t", "Good morning.")),
+        [caption(1, "Good morning.")]
+    );
+    s.event("contentStart", start("f", "FINAL"));
+    assert_eq!(
+        s.event("textOutput", text("f", "Good morning.")),
+        [agent_said("Good morning.")]
+    );
+}
+
+/// Nova Sonic checklist 20: a plan that comes twice is one caption.
+#[test]
+fn a_plan_that_comes_twice_is_one_caption() {
+    let mut s = Stream::new();
+    let plan = |s: &mut Stream, id| s.whole_text(id, "ASSISTANT", "SPECULATIVE", "Yes.");
+    assert_eq!(plan(&mut s, "1"), [caption(1, "Yes.")]);
+    assert_eq!(plan(&mut s, "2"), []);
+    s.start_audio("a");
+    assert_eq!(plan(&mut s, "3"), [caption(1, "Yes.")]);
+}
+
+#[test]
+fn text_that_was_sent_for_the_caller_is_not_what_the_caller_said() {
+    let mut s = Stream::new();
+    s.0.asked("The caller pressed 4.".to_owned());
+    assert_eq!(
+        s.whole_text("u1", "USER", "FINAL", "The caller pressed 4."),
+        []
+    );
+    assert_eq!(
+        s.whole_text("u2", "USER", "FINAL", "The caller pressed 4."),
+        [CallerSaid("The caller pressed 4.".to_owned())],
+        "once"
+    );
+}
+
 #[test]
 fn unreadable_documents_are_counted_and_skipped() {
     let mut s = Stream::new();

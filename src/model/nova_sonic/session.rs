@@ -256,6 +256,9 @@ impl Reader {
                 .flatten()
                 .min();
             tokio::select! {
+                // What was asked must be known before the answer is looked at.
+                biased;
+                notice = next(&mut self.notices) => self.on_notice(notice)?,
                 received = self.body.recv() => match received {
                     Ok(Some(down)) => self.on_event(down).await?,
                     Ok(None) if self.closing.is_some() => return Ok(()),
@@ -266,7 +269,6 @@ impl Reader {
                     // Any error is final: the SDK repeats some for ever and hangs after others.
                     Err(error) => return self.on_error(error),
                 },
-                notice = next(&mut self.notices) => self.on_notice(notice)?,
                 () = sleep_until(wake.unwrap_or_else(now).into()), if wake.is_some() => {
                     if self.on_time(now())? {
                         return Ok(());
@@ -344,7 +346,10 @@ impl Reader {
 
     fn on_notice(&mut self, notice: Option<Notice>) -> Result<(), Ended> {
         match notice {
-            Some(Notice::Asked) => self.expect_reply(),
+            Some(Notice::Asked(text)) => {
+                self.decoder.asked(text);
+                self.expect_reply();
+            }
             Some(Notice::Closing) => {
                 self.closing = Some(now() + self.close_timeout);
                 self.reply_due = None;

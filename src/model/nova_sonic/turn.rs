@@ -19,6 +19,8 @@ struct Turn {
     /// More of it may come.
     open: bool,
     interrupted: bool,
+    /// Audio came after the newest sentence.
+    sounded: bool,
     sentences: Vec<Sentence>,
 }
 
@@ -46,19 +48,37 @@ impl Turns {
         self.current()
     }
 
-    /// A sentence is planned.
-    pub(super) fn planned(&mut self, reply: ReplyId, text: &str) {
+    /// A sentence is planned: whether that is news. The same one again before any audio of it
+    /// is not.
+    pub(super) fn plan(&mut self, reply: ReplyId, text: &str) -> bool {
         let turn = if reply == self.current() {
             &mut self.current
         } else {
             &mut self.previous
         };
-        if turn.sentences.len() < MAX_SENTENCES {
+        let again = !turn.sounded && turn.sentences.last().is_some_and(|s| s.text == text);
+        if !again && turn.sentences.len() < MAX_SENTENCES {
+            turn.sounded = false;
             turn.sentences.push(Sentence {
                 text: text.to_owned(),
                 said: false,
             });
         }
+        !again
+    }
+
+    /// Audio begins: of the newest turn, or of a new one.
+    pub(super) fn sound(&mut self) -> ReplyId {
+        let reply = self.begin();
+        self.current.sounded = true;
+        reply
+    }
+
+    /// Whether `text` is a sentence, or the beginning of one, that was planned lately.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        [&self.previous, &self.current]
+            .into_iter()
+            .any(|turn| turn.begins(text))
     }
 
     /// A sentence counts as said: answers with its reply. `None`: it was counted already, and
@@ -79,8 +99,7 @@ impl Turns {
             return None;
         }
         // Cut short or written differently: its beginning tells, else it is the newest's.
-        let begun = |turn: &Turn| turn.sentences.iter().any(|s| s.text.starts_with(text));
-        let late = begun(&self.previous) && !begun(&self.current);
+        let late = self.previous.begins(text) && !self.current.begins(text);
         Some(ReplyId(if late {
             self.previous.number
         } else {
@@ -109,6 +128,12 @@ impl Turns {
     }
 }
 
+impl Turn {
+    fn begins(&self, text: &str) -> bool {
+        self.sentences.iter().any(|s| s.text.starts_with(text))
+    }
+}
+
 /// Far more than any reply has.
 const MAX_SENTENCES: usize = 256;
 
@@ -120,16 +145,27 @@ mod tests {
     fn late_sentences_find_the_turn_that_planned_them() {
         let mut turns = Turns::default();
         let first = turns.begin();
-        turns.planned(first, "Yes.");
-        turns.planned(first, "A long sentence.");
+        turns.plan(first, "Yes.");
+        turns.plan(first, "A long sentence.");
         assert!(turns.end(first));
         let second = turns.begin();
-        turns.planned(second, "Yes.");
+        turns.plan(second, "Yes.");
         assert_eq!(turns.said("Yes."), Some(first));
         assert_eq!(turns.said("Yes."), Some(second));
         assert_eq!(turns.said("Yes."), None);
         assert_eq!(turns.said("A long"), Some(first));
         assert_eq!(turns.said("Something else."), Some(second));
+    }
+
+    #[test]
+    fn a_sentence_is_planned_again_only_after_it_sounded() {
+        let mut turns = Turns::default();
+        let reply = turns.begin();
+        assert!(turns.plan(reply, "Yes."));
+        assert!(!turns.plan(reply, "Yes."));
+        assert_eq!(turns.sound(), reply);
+        assert!(turns.plan(reply, "Yes."));
+        assert!(turns.knows("Yes.") && turns.knows("Ye") && !turns.knows("No."));
     }
 
     #[test]

@@ -34,10 +34,10 @@ pub(super) enum Order {
 }
 
 /// What the writer tells the reader.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Notice {
-    /// The model was sent something that it answers.
-    Asked,
+    /// The model is sent this text, and will answer it.
+    Asked(String),
     /// The session is being closed: the end of the stream is expected from now on.
     Closing,
     /// Nothing more can be written.
@@ -160,10 +160,11 @@ impl Writer {
         if !missing.is_zero() {
             self.feed_silence(missing).await?;
         }
+        // First, since the service may report the text before its block is closed.
+        let _ = self.notice.send(Notice::Asked(text.to_owned())).await;
         for event in self.encoder.interactive_text(text) {
             self.send(event).await?;
         }
-        let _ = self.notice.send(Notice::Asked).await;
         Ok(())
     }
 

@@ -170,7 +170,7 @@ async fn text_needs_no_priming_once_audio_flows() {
     ] {
         assert_eq!(bench.next().await.unwrap(), expected);
     }
-    assert!(matches!(bench.notices.recv().await, Some(Notice::Asked)));
+    assert!(matches!(bench.notices.recv().await, Some(Notice::Asked(_))));
 }
 
 #[tokio::test(start_paused = true)]
