@@ -24,3 +24,6 @@ pub mod model;
 pub mod transcript;
 
 pub mod lead;
+
+#[cfg(feature = "testkit")]
+pub mod testkit;

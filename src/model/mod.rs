@@ -1,5 +1,7 @@
 //! Speech-to-speech models: how a session opens, and the vocabulary that it speaks.
 
+pub mod memory;
+
 use std::{fmt, ops::AddAssign, sync::Arc, time::Duration};
 
 use async_trait::async_trait;

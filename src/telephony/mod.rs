@@ -1,5 +1,7 @@
 //! Callers: where legs come from, and the vocabulary that they speak.
 
+pub mod memory;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;

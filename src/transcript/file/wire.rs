@@ -478,6 +478,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn what_is_written_is_read_again(
             id in any::<String>(),
