@@ -198,6 +198,8 @@ impl Line {
                 _ = frame_time.tick() => self.play(),
             }
         }
+        // The line is dead from here on; what was said on it may still be read.
+        drop((commands, orders));
         for event in self.saying {
             if events.send(Ok(event)).await.is_err() {
                 return;

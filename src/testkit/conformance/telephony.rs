@@ -218,8 +218,8 @@ where
         command(&leg, CallCommand::Play(tone(rate, NEW))).await;
     }
     command(&leg, CallCommand::HangUp).await;
-    drop(leg);
     soon("a leg obeys while its events lie unread", caller.ended()).await;
+    drop(leg);
 }
 
 /// `HungUp` is the last event, then the events end.
