@@ -23,3 +23,18 @@ impl LeadStore for Discard {
         Ok(Lead { version: 0, ..lead })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_handed_back_was_never_stored() {
+        let phone = PhoneNumber::parse("+12125550101").unwrap();
+        let mut lead = Lead::new(phone.clone()).with("name", "Grace");
+        lead.version = 7;
+        let given = Discard.upsert(lead).await.unwrap();
+        assert_eq!((given.version, given.text("name")), (0, Some("Grace")));
+        assert_eq!(Discard.get(&phone).await.unwrap(), None);
+    }
+}

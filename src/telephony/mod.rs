@@ -1,5 +1,7 @@
 //! Callers: where legs come from, and the vocabulary that they speak.
 
+pub mod memory;
+
 mod both;
 pub use both::Both;
 

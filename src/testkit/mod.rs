@@ -5,6 +5,8 @@
 
 pub mod sim;
 
+pub mod conformance;
+
 pub mod bedrock;
 
 pub mod vonage;

@@ -122,3 +122,40 @@ fn not_started() -> ProviderError {
 fn protocol(detail: String) -> ProviderError {
     ProviderError::new("memory", ProviderErrorKind::Protocol).with_detail(detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audio::SampleRate, call::Direction, transcript::Speaker};
+
+    fn line(seq: u64) -> Utterance {
+        Utterance {
+            seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            speaker: Speaker::Agent,
+            text: "Hello".to_owned(),
+            cut: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_need_a_start_and_leave_no_gap() {
+        let sink = MemorySink::new();
+        let call = CallInfo::new(
+            CallId::new("a"),
+            Direction::Inbound,
+            jiff::Timestamp::UNIX_EPOCH,
+            SampleRate::Hz8000,
+        );
+        let early = sink.record(&call.id, &line(1)).await.unwrap_err();
+        assert_eq!(*early.kind(), ProviderErrorKind::Protocol);
+        sink.start(&call).await.unwrap();
+        for seq in [0, 2] {
+            let gap = sink.record(&call.id, &line(seq)).await.unwrap_err();
+            assert_eq!(*gap.kind(), ProviderErrorKind::Protocol);
+        }
+        sink.record(&call.id, &line(1)).await.unwrap();
+        assert_eq!(sink.lines(&call.id), [line(1)]);
+        assert!(sink.summary(&call.id).is_none());
+    }
+}

@@ -137,7 +137,15 @@ impl FileSink {
     /// When the directory or the file cannot be read.
     pub async fn path_of(&self, call: &CallId) -> Result<Option<PathBuf>, ProviderError> {
         let (inner, call) = (Arc::clone(&self.inner), call.clone());
-        blocking(move || disk::find(&inner.dir, &call)).await
+        blocking(move || {
+            if let Some(slot) = inner.slot(&call)
+                && let Some(live) = &*slot.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                return Ok(Some(live.path.clone()));
+            }
+            disk::find(&inner.dir, &call)
+        })
+        .await
     }
 
     /// The lines of `call`, live or not, in the order of `seq`; none for an unknown call.

@@ -36,13 +36,13 @@ fn line(seq: u64, text: &str) -> Utterance {
     Utterance {
         seq,
         at: started + SignedDuration::from_secs(i64::try_from(seq).unwrap()),
-        speaker: if seq % 2 == 0 {
+        speaker: if seq.is_multiple_of(2) {
             Speaker::Caller
         } else {
             Speaker::Agent
         },
         text: text.to_owned(),
-        cut: seq % 3 == 0,
+        cut: seq.is_multiple_of(3),
     }
 }
 
@@ -206,22 +206,25 @@ async fn a_resumed_file_is_cut_back_to_its_last_whole_line_wherever_it_was_torn(
         sink.end(&CallId::new("a"), &summary()).await.unwrap();
         fs::read(markdown(dir.path())).unwrap()
     };
-    let dir = tempfile::tempdir().unwrap();
-    let name = "call-a-20260622T203532Z.md";
+    let outer = tempfile::tempdir().unwrap();
+    let mut torn = tokio::task::JoinSet::new();
     for length in 0..=whole.len() {
-        let dir = dir.path().join(length.to_string());
+        let dir = outer.path().join(length.to_string());
         fs::create_dir(&dir).unwrap();
-        fs::write(dir.join(name), &whole[..length]).unwrap();
-        let sink = FileSink::new(&dir);
-        let last = sink.start(&info("a")).await.unwrap();
-        let next = line(last + 1, "next");
-        sink.record(&CallId::new("a"), &next).await.unwrap();
-        let said = sink.lines(&CallId::new("a")).await.unwrap();
-        assert_eq!(said.len() as u64, last + 1, "torn at {length}");
-        assert_eq!(said.last(), Some(&next), "torn at {length}");
-        sink.end(&CallId::new("a"), &summary()).await.unwrap();
-        assert_eq!(files(&dir).len(), 2, "torn at {length}");
+        fs::write(dir.join("call-a-20260622T203532Z.md"), &whole[..length]).unwrap();
+        torn.spawn(async move {
+            let sink = FileSink::new(&dir);
+            let last = sink.start(&info("a")).await.unwrap();
+            let next = line(last + 1, "next");
+            sink.record(&CallId::new("a"), &next).await.unwrap();
+            let said = sink.lines(&CallId::new("a")).await.unwrap();
+            assert_eq!(said.len() as u64, last + 1, "torn at {length}");
+            assert_eq!(said.last(), Some(&next), "torn at {length}");
+            sink.end(&CallId::new("a"), &summary()).await.unwrap();
+            assert_eq!(files(&dir).len(), 2, "torn at {length}");
+        });
     }
+    torn.join_all().await;
 }
 
 #[tokio::test]
