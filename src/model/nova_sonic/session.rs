@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aws_sdk_bedrockruntime::{
@@ -118,6 +118,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         request_id,
         reply_timeout: config.reply_timeout,
         close_timeout: config.close_timeout,
+        stall_timeout: config.stall_timeout,
         heard: false,
         closing: None,
         lost: None,
@@ -235,8 +236,9 @@ struct Reader {
     notices: Option<mpsc::Receiver<Notice>>,
     ear: Arc<Ear>,
     request_id: Option<String>,
-    reply_timeout: std::time::Duration,
-    close_timeout: std::time::Duration,
+    reply_timeout: Duration,
+    close_timeout: Duration,
+    stall_timeout: Duration,
     /// The service has said anything at all.
     heard: bool,
     /// The session is closing and will be cut at this time.
@@ -280,7 +282,10 @@ impl Reader {
 
     async fn on_event(&mut self, down: Down) -> Result<(), Ended> {
         self.heard = true;
-        self.reply_due = None;
+        // A sign of life; the reply itself may still be due.
+        if self.reply_due.is_some() {
+            self.expect_reply();
+        }
         let Down::Chunk(part) = down else {
             return Ok(());
         };
@@ -294,12 +299,15 @@ impl Reader {
         for output in outputs {
             match output {
                 Output::Event(event) => {
-                    if matches!(event, ModelEvent::CallerSaid(_)) {
-                        self.expect_reply();
+                    match event {
+                        ModelEvent::CallerSaid(_) => self.expect_reply(),
+                        ModelEvent::AgentSaid(_) | ModelEvent::Usage(_) => {}
+                        _ => self.reply_due = None,
                     }
                     self.forward(event).await?;
                 }
                 Output::ToolUse { id, name } => {
+                    self.reply_due = None;
                     warn!(
                         tool = name,
                         "the model called a tool that it was not offered"
@@ -315,7 +323,11 @@ impl Reader {
 
     /// Hands an event to the user, who has a few seconds to make room for it.
     async fn forward(&self, event: ModelEvent) -> Result<(), Ended> {
-        match self.events.send_timeout(Ok(event), USER_STALL).await {
+        match self
+            .events
+            .send_timeout(Ok(event), self.stall_timeout)
+            .await
+        {
             Ok(()) => Ok(()),
             Err(SendTimeoutError::Timeout(_)) => Err(Ended::new(
                 ProviderErrorKind::TimedOut,
@@ -432,8 +444,5 @@ const EVENTS: usize = 512;
 /// Between the two tasks hardly anything is ever said.
 const NOTES: usize = 16;
 
-/// A user that does not read for this long is taken for dead.
-const USER_STALL: std::time::Duration = std::time::Duration::from_secs(5);
-
 /// The reason for a refused input comes on the output side at once, if it comes.
-const REASON_DUE: std::time::Duration = std::time::Duration::from_secs(1);
+const REASON_DUE: Duration = Duration::from_secs(1);
