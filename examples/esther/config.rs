@@ -16,7 +16,7 @@ use std::{
 
 use novavoice::{lead::PhoneNumber, private::Private};
 
-pub(crate) use parse::{pem, phone, secret};
+pub(crate) use parse::{applications, pem, phone, secret};
 use reader::{Reader, Sources};
 use settings::SETTINGS;
 #[cfg(test)]
@@ -353,10 +353,15 @@ const EXPORTED: [&str; 4] = [
 ];
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
+
+    /// The configuration of a fresh machine.
+    pub(crate) fn defaults() -> Config {
+        Config::read(&Sources::default()).expect("defaults are right")
+    }
 
     fn sources(environment: &[(&str, &str)]) -> Sources {
         Sources {
@@ -384,7 +389,7 @@ mod tests {
 
     #[test]
     fn nothing_given_is_a_right_configuration() {
-        let config = Config::read(&Sources::default()).expect("defaults are right");
+        let config = defaults();
         assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 3000));
         assert!(config.listens_on_loopback());
         assert_eq!(config.speech.choice, SpeechChoice::Auto);

@@ -1,7 +1,13 @@
 //! Esther: a phone agent that books meetings, as a service.
 
+mod calls;
+mod clock;
 mod config;
+mod http;
+mod metrics;
 mod persona;
+mod planned;
+mod speech;
 mod telemetry;
 
 use std::{env, process::ExitCode};
