@@ -1,0 +1,448 @@
+//! Listening, TLS, HTTP/2, and the decision whether a request becomes a session.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use hyper::{
+    Method, Request, Response, Version,
+    body::{Body, Frame, Incoming},
+    header::{CONTENT_TYPE, HeaderValue},
+    server::conn::http2,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    fault::Refusal,
+    options::{Opening, Options},
+    record::Record,
+    report::{Breach, Rule, SessionReport, Violation},
+    session::{Answer, Reset, Session},
+    sign::{self, Keys},
+};
+
+/// What all sessions share.
+pub(super) struct Server {
+    pub(super) options: Arc<Options>,
+    keys: Keys,
+    started: Instant,
+    records: Mutex<Vec<Arc<Record>>>,
+    violations: Mutex<Vec<Violation>>,
+    connections: AtomicUsize,
+    open_connections: AtomicUsize,
+    pub(super) changed: Notify,
+}
+
+impl Server {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            keys: Keys {
+                access_key: options.access_key.clone(),
+                secret: options.secret.clone(),
+                session_token: options.session_token.clone(),
+                region: options.region.clone(),
+            },
+            options: Arc::new(options),
+            started: crate::clock::now(),
+            records: Mutex::default(),
+            violations: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            open_connections: AtomicUsize::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn records(&self) -> MutexGuard<'_, Vec<Arc<Record>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn violations(&self) -> MutexGuard<'_, Vec<Violation>> {
+        self.violations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn violation(&self, session: Option<usize>, breach: Breach) {
+        self.violations().push(Violation {
+            session,
+            rule: breach.rule,
+            detail: breach.detail,
+        });
+    }
+
+    pub(super) fn session_finished(&self) {
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn open_connections(&self) -> usize {
+        self.open_connections.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place in the list of sessions.
+    fn enlist(&self, connection: usize, model: &str, commands: Commands) -> Arc<Record> {
+        let mut records = self.records();
+        let report = SessionReport {
+            index: records.len(),
+            connection,
+            model: model.to_owned(),
+            opened: crate::clock::now() - self.started,
+            ..SessionReport::default()
+        };
+        let record = Arc::new(Record::new(report, commands));
+        records.push(Arc::clone(&record));
+        drop(records);
+        self.changed.notify_waiters();
+        record
+    }
+
+    fn open_sessions(&self) -> usize {
+        self.records().iter().filter(|r| r.is_open()).count()
+    }
+}
+
+type Commands = mpsc::Sender<super::handle::Command>;
+
+/// Accepts connections until it is dropped; they end with it.
+pub(super) async fn accept(server: Arc<Server>, listener: TcpListener, acceptor: TlsAcceptor) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // A connection that died before it was accepted is its peer's affair.
+                let Ok((tcp, _)) = accepted else { continue };
+                connections.spawn(connect(Arc::clone(&server), tcp, acceptor.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connect(server: Arc<Server>, tcp: TcpStream, acceptor: TlsAcceptor) {
+    let index = server.connections.fetch_add(1, Ordering::Relaxed);
+    // Best effort: small frames should not wait for each other.
+    let _ = tcp.set_nodelay(true);
+    let (commands, mut orders) = mpsc::channel(4);
+    let wire = Arc::new(Wire {
+        index,
+        commands,
+        resets: AtomicBool::new(false),
+    });
+    let socket = Socket {
+        tcp,
+        wire: Arc::clone(&wire),
+    };
+    let Ok(tls) = acceptor.accept(socket).await else {
+        return;
+    };
+    let _open = OpenConnection::new(Arc::clone(&server));
+    let service = service_fn({
+        let (server, wire) = (Arc::clone(&server), Arc::clone(&wire));
+        move |request| serve(Arc::clone(&server), Arc::clone(&wire), request)
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(server.options.max_concurrent_streams)
+        // The protocol's default: a session that is not read stops its client within seconds.
+        .initial_stream_window_size(65_535)
+        .initial_connection_window_size(4 << 20)
+        .serve_connection(TokioIo::new(tls), service);
+    tokio::pin!(connection);
+    loop {
+        tokio::select! {
+            // The peer closed, or broke: its sessions know.
+            _ = connection.as_mut() => break,
+            Some(order) = orders.recv() => match order {
+                Order::GoAway => connection.as_mut().graceful_shutdown(),
+                Order::Reset => break,
+            },
+        }
+    }
+}
+
+/// Counts a connection while it lives, however it ends.
+struct OpenConnection(Arc<Server>);
+
+impl OpenConnection {
+    fn new(server: Arc<Server>) -> Self {
+        server.open_connections.fetch_add(1, Ordering::Relaxed);
+        Self(server)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a session can do to its connection.
+pub(super) struct Wire {
+    index: usize,
+    commands: mpsc::Sender<Order>,
+    resets: AtomicBool,
+}
+
+enum Order {
+    GoAway,
+    Reset,
+}
+
+impl Wire {
+    pub(super) fn go_away(&self) {
+        // A full queue already holds an order that ends the connection.
+        let _ = self.commands.try_send(Order::GoAway);
+    }
+
+    pub(super) fn reset(&self) {
+        self.resets.store(true, Ordering::Relaxed);
+        let _ = self.commands.try_send(Order::Reset);
+    }
+}
+
+/// A TCP stream that ends with a reset when it was told to.
+struct Socket {
+    tcp: TcpStream,
+    wire: Arc<Wire>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.wire.resets.load(Ordering::Relaxed) {
+            // Best effort: without it the peer sees an end in place of a reset.
+            let _ = self.tcp.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+}
+
+/// Answers one request.
+async fn serve(server: Arc<Server>, wire: Arc<Wire>, request: Request<Incoming>) -> Answer {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let (parts, body) = request.into_parts();
+    let model = parts
+        .uri
+        .path()
+        .strip_prefix("/model/")
+        .and_then(|rest| rest.strip_suffix("/invoke-with-bidirectional-stream"))
+        .filter(|model| !model.is_empty() && !model.contains('/'))
+        .map(percent_decode);
+    let Some(model) = model.filter(|_| parts.method == Method::POST) else {
+        server.violation(
+            None,
+            Breach::noted(
+                Rule::Request,
+                format!("{} {}", parts.method, parts.uri.path()),
+            ),
+        );
+        let refusal = Refusal::new(404, "UnknownOperationException", "Unknown operation");
+        return Ok(refuse(&refusal, &request_id));
+    };
+    let (commands, orders) = mpsc::channel(64);
+    let open = server.open_sessions();
+    let record = server.enlist(wire.index, &model, commands);
+    let refuse = |refusal: &Refusal| {
+        record.refused(refusal.status);
+        server.session_finished();
+        Ok(refuse(refusal, &request_id))
+    };
+    let is_event_stream = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/vnd.amazon.eventstream");
+    if parts.version != Version::HTTP_2 || !is_event_stream {
+        let detail = format!(
+            "{:?} with {:?}",
+            parts.version,
+            parts.headers.get(CONTENT_TYPE)
+        );
+        server.violation(Some(record.index()), Breach::noted(Rule::Request, detail));
+        return refuse(&Refusal::new(
+            400,
+            "ValidationException",
+            "The content type must be application/vnd.amazon.eventstream",
+        ));
+    }
+    let chain = match sign::verify_request(&parts, &server.keys, crate::clock::wall()) {
+        Ok(chain) => chain,
+        Err(refused) => {
+            let breach = Breach::noted(Rule::Authorization, refused.message.as_str());
+            server.violation(Some(record.index()), breach);
+            return refuse(&Refusal::new(403, refused.code, refused.message));
+        }
+    };
+    if server.options.max_sessions.is_some_and(|max| open >= max) {
+        return refuse(&Refusal::throttled());
+    }
+    let script = server
+        .options
+        .script_of(&Opening::new(record.index(), &model));
+    if let Some(refusal) = &script.refuse {
+        return refuse(refusal);
+    }
+    let (answer, answered) = oneshot::channel();
+    let (session, output) = Session::new(
+        Arc::clone(&server),
+        Arc::clone(&record),
+        wire,
+        script,
+        &model,
+        chain,
+        request_id.clone(),
+        answer,
+    );
+    tokio::spawn(session.run(body, orders, output));
+    answered.await.unwrap_or(Err(Reset))
+}
+
+fn refuse(refusal: &Refusal, request_id: &str) -> Response<ReplyBody> {
+    let (output, body) = reply_body();
+    let message = json!({ "message": refusal.message }).to_string();
+    // The channel was made a line ago and has room.
+    let _ = output.try_send(Ok(Frame::data(message.into())));
+    let mut response = response(refusal.status, "application/json", request_id, body);
+    if let Ok(kind) = HeaderValue::from_str(&refusal.kind) {
+        response.headers_mut().insert("x-amzn-errortype", kind);
+    }
+    response
+}
+
+pub(super) fn response(
+    status: u16,
+    content_type: &'static str,
+    request_id: &str,
+    body: ReplyBody,
+) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
+    if let Ok(status) = status.try_into() {
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+/// The body of a response, fed through a channel; an error resets the stream.
+pub(super) struct ReplyBody(mpsc::Receiver<Result<Frame<Bytes>, Reset>>);
+
+pub(super) fn reply_body() -> (mpsc::Sender<Result<Frame<Bytes>, Reset>>, ReplyBody) {
+    let (sender, receiver) = mpsc::channel(32);
+    (sender, ReplyBody(receiver))
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Reset;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// Undoes `%3A` and its like; what is no escape stays as it is.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = text_of(tail)
+            .filter(|_| first == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn text_of(tail: &[u8]) -> Option<&str> {
+    std::str::from_utf8(tail.get(..2)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_ids_may_be_escaped_or_not() {
+        assert_eq!(
+            percent_decode("amazon.nova-2-sonic-v1%3A0"),
+            "amazon.nova-2-sonic-v1:0"
+        );
+        assert_eq!(
+            percent_decode("amazon.nova-2-sonic-v1:0"),
+            "amazon.nova-2-sonic-v1:0"
+        );
+        assert_eq!(percent_decode("a%2Fb%"), "a/b%");
+    }
+}

@@ -1,0 +1,5 @@
+//! Callers over real sockets, in memory and on a paused clock.
+
+mod browser;
+mod line;
+mod sockets;
