@@ -120,11 +120,19 @@ impl Calls {
 
     /// A call is over.
     pub(crate) fn ended(&self, call: &CallId, summary: &CallSummary) {
-        self.with(call, |record| {
-            record.end = Some(summary.clone());
-            record.tell(ended(summary));
-            record.live = None;
-        });
+        self.with(call, |record| record.end(summary.clone()));
+    }
+
+    /// Ends every call that is not among `live`: its end was missed.
+    pub(crate) fn keep_live(&self, live: &[CallId], now: Timestamp) {
+        let mut inner = self.lock();
+        let records = inner.records.values_mut();
+        let over = |record: &&mut Record| record.end.is_none() && !live.contains(&record.info.id);
+        for record in records.filter(over) {
+            let length = record.duration(now);
+            let summary = CallSummary::new(CallStatus::Completed, Outcome::Completed, now, length);
+            record.end(summary);
+        }
     }
 
     /// Calls that are going on, newest first.
@@ -172,6 +180,7 @@ impl Calls {
     }
 
     /// Whether the call is going on.
+    #[cfg(test)]
     pub(crate) fn is_live(&self, call: &CallId) -> bool {
         let inner = self.lock();
         inner
@@ -256,6 +265,12 @@ impl Record {
             // An error only says that nobody listens.
             live.send(event).ok();
         }
+    }
+
+    fn end(&mut self, summary: CallSummary) {
+        self.tell(ended(&summary));
+        self.end = Some(summary);
+        self.live = None;
     }
 
     fn duration(&self, now: Timestamp) -> Duration {
@@ -459,6 +474,17 @@ pub(crate) mod tests {
         assert_eq!(calls.lock().records.len(), CALLS_KEPT);
         assert_eq!(calls.lock().by_age.len(), CALLS_KEPT);
         assert!(calls.is_live(&CallId::new("live")));
+    }
+
+    #[test]
+    fn a_call_whose_end_was_missed_does_not_go_on_for_ever() {
+        let calls = Calls::default();
+        for name in ["here", "gone"] {
+            calls.started(&info(name));
+        }
+        calls.keep_live(&[CallId::new("here")], NOW);
+        assert!(calls.is_live(&CallId::new("here")));
+        assert!(!calls.is_live(&CallId::new("gone")));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use novavoice::{call::CallSummary, model::Usage};
-
-use crate::planned::{CallStats, Counts, Sockets};
+use novavoice::{
+    agent::Counts, call::CallSummary, conversation::CallStats, model::Usage,
+    telephony::socket::Sockets,
+};
 
 /// What was counted since the start. Calls are counted when they end.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ struct Totals {
     started: u64,
     by_status: BTreeMap<&'static str, u64>,
     by_outcome: BTreeMap<&'static str, u64>,
-    errors: u64,
+    troubles: u64,
     lines: u64,
     interruptions: u64,
     false_interruptions: u64,
@@ -49,8 +50,8 @@ impl Metrics {
     }
 
     /// Something went wrong in a call.
-    pub(crate) fn error(&self) {
-        self.lock().errors += 1;
+    pub(crate) fn trouble(&self) {
+        self.lock().troubles += 1;
     }
 
     /// A call is over.
@@ -80,7 +81,7 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub(crate) fn render(&self, counts: &Counts, sockets: &Sockets) -> String {
+    pub(crate) fn render(&self, counts: Counts, sockets: &Sockets, stood_in: u64) -> String {
         let totals = self.lock();
         let stats = sockets.stats();
         let mut text = Text::default();
@@ -111,7 +112,16 @@ impl Metrics {
             "outcome",
             &totals.by_outcome,
         );
-        text.counter("call_errors_total", "Troubles within calls.", totals.errors);
+        text.counter(
+            "stand_in_calls_total",
+            "Calls that the local model took because the real one could not.",
+            stood_in,
+        );
+        text.counter(
+            "call_troubles_total",
+            "Troubles within calls.",
+            totals.troubles,
+        );
         text.counter("utterances_total", "Lines of transcript.", totals.lines);
         text.counter(
             "interruptions_total",

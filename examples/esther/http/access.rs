@@ -35,9 +35,11 @@ impl Access {
         }
     }
 
-    /// Whether no token is asked for.
-    pub(crate) fn is_open(&self) -> bool {
+    /// Whether the public address is another machine's, or a tunnel's, and no token is asked for.
+    pub(crate) fn is_open_to_the_world(&self) -> bool {
+        let public = self.public.as_ref().map(|public| public.host());
         self.token.is_none()
+            && !public.is_none_or(|host| is_loopback(host.trim_matches(['[', ']'])))
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {

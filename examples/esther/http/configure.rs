@@ -7,7 +7,10 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{App, Problem, problem::Body};
-use crate::config::{VonageSettings, applications, pem, phone, secret};
+use crate::config::{
+    VonageSettings,
+    parse::{applications, pem, phone, secret},
+};
 
 /// `GET /configure`
 pub(super) async fn show(State(app): State<App>) -> Json<Value> {

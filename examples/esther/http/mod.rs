@@ -25,6 +25,10 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
+use novavoice::{
+    agent::AgentHandle,
+    telephony::{browser::Browser, socket::Sockets},
+};
 use tower_http::{
     classify::ServerErrorsFailureClass, limit::RequestBodyLimitLayer,
     set_header::SetResponseHeaderLayer, trace::TraceLayer,
@@ -38,8 +42,7 @@ use crate::{
     calls::Calls,
     config::VonageSettings,
     metrics::Metrics,
-    planned::{AgentHandle, Browser, Sockets},
-    speech::Announcement,
+    speech::{Announcement, StandIn},
 };
 
 /// What the routes work with. Cheap to clone; clones share everything.
@@ -55,6 +58,8 @@ pub(crate) struct App {
     pub(crate) max_calls: usize,
     /// Which model speaks.
     pub(crate) speech: Announcement,
+    /// The model that may take its place in a call.
+    pub(crate) stand_in: Option<Arc<StandIn>>,
     /// Open media sockets.
     pub(crate) sockets: Sockets,
     /// Makes channels for browsers.

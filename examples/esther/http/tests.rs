@@ -7,7 +7,14 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
-use novavoice::call::CallId;
+use novavoice::{
+    agent::VoiceAgent,
+    call::CallId,
+    model::scripted::{Script, Scripted},
+    telephony::{
+        browser::BrowserConfig, channel::ChannelTokens, memory::Loopback, socket::SocketConfig,
+    },
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -86,9 +93,10 @@ fn service(token: Option<&str>) -> (App, Router) {
 
 fn fixture(token: Option<&str>) -> App {
     let token = token.map(|token| token.to_owned().into());
+    let tokens = ChannelTokens::random();
     App {
         access: Arc::new(Access::new(token, "https://esther.example.org")),
-        agent: AgentHandle::default(),
+        agent: idle_agent(),
         calls: Calls::default(),
         max_calls: 2,
         speech: Announcement {
@@ -96,12 +104,21 @@ fn fixture(token: Option<&str>) -> App {
             real: false,
             notice: "A script with tones.".to_owned(),
         },
-        sockets: Sockets::default(),
-        browser: Browser::default(),
+        sockets: Sockets::new(tokens, SocketConfig::default()),
+        browser: Browser::new(BrowserConfig::default()),
+        stand_in: None,
         vonage: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }
+}
+
+/// The handle of an agent without calls.
+fn idle_agent() -> AgentHandle {
+    let (telephony, _callers) = Loopback::new();
+    let model = Scripted::new(Script::scheduling());
+    let agent = VoiceAgent::builder().telephony(telephony).model(model);
+    agent.build().handle()
 }
 
 async fn ask(router: &Router, request: Request<Body>) -> Answer {
