@@ -1,6 +1,6 @@
 //! The configuration: read once, typed, and refused with every problem named.
 
-mod parse;
+pub(crate) mod parse;
 mod reader;
 mod settings;
 
@@ -16,7 +16,6 @@ use std::{
 
 use novavoice::{lead::PhoneNumber, private::Private};
 
-pub(crate) use parse::{pem, phone, secret};
 use reader::{Reader, Sources};
 use settings::SETTINGS;
 #[cfg(test)]
@@ -38,13 +37,22 @@ pub(crate) struct Config {
     /// The carrier.
     pub(crate) vonage: VonageSettings,
     /// Databases.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "checked at the start; the stores come later")
+    )]
     pub(crate) stores: StoreSettings,
     /// Where transcript files go.
     pub(crate) transcripts_dir: PathBuf,
-    /// The caller's silence before Esther asks whether someone is there. `None`: never.
-    pub(crate) idle_nudge: Option<Duration>,
-    /// The caller's silence before Esther hangs up. `None`: never.
-    pub(crate) idle_hangup: Option<Duration>,
+    /// What happens when the caller is silent.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "checked at the start; the idle ladder comes later"
+        )
+    )]
+    pub(crate) idle: IdleSettings,
     /// How many calls run at once.
     pub(crate) max_calls: usize,
     /// How long live calls may go on once the process is asked to end.
@@ -60,8 +68,8 @@ pub(crate) struct Config {
 pub(crate) struct SpeechConfig {
     /// The model that was asked for.
     pub(crate) choice: SpeechChoice,
-    /// Where Nova Sonic runs.
-    pub(crate) region: String,
+    /// Where Nova Sonic runs; what the AWS profile says when `None`, else `us-east-1`.
+    pub(crate) region: Option<String>,
     /// Nova Sonic's id.
     pub(crate) model_id: String,
     /// A role to assume.
@@ -72,8 +80,6 @@ pub(crate) struct SpeechConfig {
     pub(crate) session_limit: Option<Duration>,
     /// The account's session quota.
     pub(crate) max_sessions: usize,
-    /// Another address for Bedrock.
-    pub(crate) endpoint: Option<String>,
 }
 
 /// `SPEECH_MODEL`.
@@ -103,7 +109,7 @@ pub(crate) struct VonageSettings {
 
 /// Databases.
 #[derive(Debug)]
-#[expect(dead_code, reason = "checked at the start; the stores come later")]
+#[expect(dead_code, reason = "checked at the start, see above")]
 pub(crate) struct StoreSettings {
     pub(crate) leads: StoreChoice,
     pub(crate) calls: StoreChoice,
@@ -131,14 +137,25 @@ pub(crate) enum CreateTables {
     Never,
 }
 
+/// What happens when the caller is silent. `None`: nothing, ever.
+#[derive(Debug)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "checked at the start, see above")
+)]
+pub(crate) struct IdleSettings {
+    /// Esther asks whether someone is there.
+    pub(crate) nudge: Option<Duration>,
+    /// Esther hangs up.
+    pub(crate) hangup: Option<Duration>,
+}
+
 /// What is logged, and how.
 #[derive(Debug)]
 pub(crate) struct LogSettings {
     /// Directives of `tracing`'s filter.
     pub(crate) filter: String,
     pub(crate) format: LogFormat,
-    /// Where traces go.
-    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// `LOG_FORMAT`.
@@ -181,6 +198,9 @@ impl Config {
         let mut read = Reader::new(sources);
         // The TLS library reads it by itself; a wrong path must not be found at the first call.
         read.optional("SSL_CERT_FILE", parse::readable_file);
+        read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url);
+        // So does the AWS library.
+        read.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", parse::url);
         let config = Self {
             host: read.required("HOST", parse::host),
             port: read.required("PORT", parse::port),
@@ -190,14 +210,15 @@ impl Config {
             vonage: VonageSettings::read(&mut read),
             stores: StoreSettings::read(&mut read),
             transcripts_dir: read.required("TRANSCRIPTS_DIR", parse::folder),
-            idle_nudge: read.required("IDLE_NUDGE_SECONDS", parse::seconds_or_never),
-            idle_hangup: read.required("IDLE_HANGUP_SECONDS", parse::seconds_or_never),
+            idle: IdleSettings {
+                nudge: read.required("IDLE_NUDGE_SECONDS", parse::seconds_or_never),
+                hangup: read.required("IDLE_HANGUP_SECONDS", parse::seconds_or_never),
+            },
             max_calls: read.required("MAX_CALLS", parse::number(1..=100_000)) as usize,
             drain: read.required("DRAIN_SECONDS", parse::seconds(0)),
             log: LogSettings {
                 filter: read.required("RUST_LOG", parse::log_filter),
                 format: read.required("LOG_FORMAT", parse::one_of(LOG_FORMATS)),
-                otlp_endpoint: read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url),
             },
             unused: UNUSED
                 .iter()
@@ -207,18 +228,13 @@ impl Config {
         };
         read.finish(config)
     }
-
-    /// Whether `HOST` is this machine alone.
-    pub(crate) fn listens_on_loopback(&self) -> bool {
-        is_loopback(&self.host)
-    }
 }
 
 impl SpeechConfig {
     fn read(read: &mut Reader<'_>) -> Self {
         Self {
             choice: read.required("SPEECH_MODEL", parse::one_of(SPEECH_CHOICES)),
-            region: read.required("AWS_REGION", parse::region),
+            region: read.optional("AWS_REGION", parse::region),
             model_id: read.required("NOVA_SONIC_MODEL_ID", parse::word),
             role_arn: read.optional("NOVA_SONIC_ROLE_ARN", parse::role),
             voice: read.required("NOVA_SONIC_VOICE", parse::word),
@@ -226,7 +242,6 @@ impl SpeechConfig {
             // Three: one call, and two spare so that it can roll over.
             max_sessions: read.required("NOVA_SONIC_MAX_SESSIONS", parse::number(3..=100_000))
                 as usize,
-            endpoint: read.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", parse::url),
         }
     }
 }
@@ -312,7 +327,7 @@ fn export(sources: &Sources) -> anyhow::Result<()> {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 8] = [
+const UNUSED: [&str; 10] = [
     "LEAD_STORE",
     "CALL_STORE",
     "AWS_ENDPOINT_URL_DYNAMODB",
@@ -320,6 +335,8 @@ const UNUSED: [&str; 8] = [
     "LEADS_TABLE",
     "STATE_TABLE",
     "CREATE_TABLES",
+    "IDLE_NUDGE_SECONDS",
+    "IDLE_HANGUP_SECONDS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
@@ -353,10 +370,15 @@ const EXPORTED: [&str; 4] = [
 ];
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
+
+    /// The configuration of a fresh machine.
+    pub(crate) fn defaults() -> Config {
+        Config::read(&Sources::default()).expect("defaults are right")
+    }
 
     fn sources(environment: &[(&str, &str)]) -> Sources {
         Sources {
@@ -384,15 +406,15 @@ mod tests {
 
     #[test]
     fn nothing_given_is_a_right_configuration() {
-        let config = Config::read(&Sources::default()).expect("defaults are right");
+        let config = defaults();
         assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 3000));
-        assert!(config.listens_on_loopback());
+        assert!(is_loopback(&config.host));
         assert_eq!(config.speech.choice, SpeechChoice::Auto);
         assert_eq!(config.speech.model_id, "amazon.nova-2-sonic-v1:0");
         assert_eq!(config.speech.session_limit, None);
         assert_eq!(config.speech.max_sessions, 20);
-        assert_eq!(config.idle_nudge, Some(Duration::from_secs(20)));
-        assert_eq!(config.idle_hangup, Some(Duration::from_secs(90)));
+        assert_eq!(config.idle.nudge, Some(Duration::from_secs(20)));
+        assert_eq!(config.idle.hangup, Some(Duration::from_secs(90)));
         assert_eq!((config.max_calls, config.drain.as_secs()), (200, 120));
         assert_eq!(config.stores.calls_table, "nova-sonic-call-records");
         assert!(config.unused.is_empty());
@@ -471,7 +493,7 @@ mod tests {
 
         let config = by_environment;
         assert_eq!(format!("{config:?}"), format!("{by_flags:?}"));
-        assert!(!config.listens_on_loopback());
+        assert!(!is_loopback(&config.host));
         assert_eq!(
             config.public_url.as_deref(),
             Some("https://esther.example.org")
@@ -484,7 +506,7 @@ mod tests {
             "+12125550100"
         );
         assert_eq!(config.stores.calls, StoreChoice::DynamoDb);
-        assert_eq!((config.idle_nudge, config.drain), (None, Duration::ZERO));
+        assert_eq!((config.idle.nudge, config.drain), (None, Duration::ZERO));
         assert_eq!(config.log.format, LogFormat::Json);
         assert_eq!(config.unused, UNUSED);
     }

@@ -29,18 +29,13 @@ pub(crate) fn instructions(call: &CallInfo, lead: Option<&Lead>) -> String {
     text
 }
 
-/// What Esther says first.
-pub(crate) fn greeting(call: &CallInfo) -> &'static str {
-    match call.direction {
-        Direction::Inbound => {
-            "Hello, this is Esther, the scheduling assistant of Mike Lawrence Productions. May I \
-             find a time for you to meet Mike?"
-        }
-        Direction::Outbound => {
-            "Hello, this is Esther, an automated scheduling assistant calling for Mike Lawrence. \
-             Am I speaking with the senior pastor?"
-        }
-    }
+/// What makes Esther speak first: the model answers it.
+pub(crate) fn greeting(call: &CallInfo) -> String {
+    let opening = match call.direction {
+        Direction::Inbound => INBOUND_OPENING,
+        Direction::Outbound => OUTBOUND_OPENING,
+    };
+    format!("The call is connected. Open it with exactly these words: {opening}")
 }
 
 /// A value from outside on one line and of modest length: it is data, and must not read like
@@ -88,6 +83,12 @@ const INBOUND: &str = "The caller rang us. Greet them, say who you are, and ask 
 const OUTBOUND: &str = "You rang them. Greet them, say who you are and for whom you call, and ask \
     for the senior pastor.";
 
+const INBOUND_OPENING: &str = "Hello, this is Esther, the scheduling assistant of Mike Lawrence \
+    Productions. May I find a time for you to meet Mike?";
+
+const OUTBOUND_OPENING: &str = "Hello, this is Esther, an automated scheduling assistant calling \
+    for Mike Lawrence. Am I speaking with the senior pastor?";
+
 /// Fields of a lead that help to talk with the person, and how they are called.
 const KNOWN: [(&str, &str); 3] = [
     ("name", "Known from our records, the person's name"),
@@ -111,11 +112,9 @@ mod tests {
     fn both_directions_have_their_own_opening() {
         let (inbound, outbound) = (call(Direction::Inbound), call(Direction::Outbound));
         assert_ne!(greeting(&inbound), greeting(&outbound));
-        for call in [&inbound, &outbound] {
-            assert!(
-                greeting(call).split_whitespace().count() < 25,
-                "as short as any reply"
-            );
+        for opening in [INBOUND_OPENING, OUTBOUND_OPENING] {
+            let length = opening.split_whitespace().count();
+            assert!(length < 25, "as short as any reply");
         }
         assert_ne!(instructions(&inbound, None), instructions(&outbound, None));
     }

@@ -8,8 +8,13 @@ use crate::config::{LogFormat, LogSettings};
 
 /// Starts the logs. Once in a process.
 pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
+    let mut filter = settings.filter.clone();
+    if !filter.contains("aws") {
+        // It warns at length about every place where it finds no credentials.
+        filter.push_str(",aws_config=error");
+    }
     let logs = fmt()
-        .with_env_filter(EnvFilter::builder().parse(&settings.filter)?)
+        .with_env_filter(EnvFilter::builder().parse(filter)?)
         .with_writer(io::stderr);
     let started = match settings.format {
         LogFormat::Pretty => logs.with_ansi(io::stderr().is_terminal()).try_init(),
