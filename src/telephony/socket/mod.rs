@@ -86,7 +86,7 @@ impl Sockets {
     }
 
     /// Lets sockets be legs of Vonage.
-    #[cfg(any())]
+    #[cfg(feature = "vonage")]
     #[must_use]
     pub fn with_vonage(self, vonage: &crate::telephony::vonage::Vonage) -> Self {
         self.with(vonage.clone())
