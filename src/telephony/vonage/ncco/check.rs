@@ -246,3 +246,13 @@ pub(super) fn whole_seconds(
         _ => Ok(()),
     }
 }
+
+/// Whether a flag may be left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(super) const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+pub(super) fn event_url(address: Option<&Address>) -> Result<(), NccoError> {
+    address.map_or(Ok(()), |address| address.check("eventUrl"))
+}

@@ -172,7 +172,7 @@ pub struct WebsocketEndpoint {
     uri: Private<String>,
     #[serde(rename = "content-type", serialize_with = "as_content_type")]
     rate: SampleRate,
-    // An empty object rather than none: every socket message then has the same shape.
+    #[serde(skip_serializing_if = "is_empty")]
     headers: Private<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorization: Option<Authorization>,

@@ -19,17 +19,26 @@
 //! # Ok::<(), novavoice::telephony::vonage::ncco::NccoError>(())
 //! ```
 
-mod action;
-pub use action::{
-    Conversation, DtmfSettings, Input, Notify, Record, RecordFormat, SpeechSettings, Stream, Talk,
-    Transcription, Transfer, Wait,
-};
+mod talk;
+pub use talk::{Stream, Talk, Wait};
 
 mod connect;
 pub use connect::{AdvancedMachineDetection, Connect, DetectionMode, OnMachine};
 
 mod endpoint;
 pub use endpoint::{Authorization, Endpoint, PhoneEndpoint, SipEndpoint, WebsocketEndpoint};
+
+mod input;
+pub use input::{DtmfSettings, Input, SpeechSettings};
+
+mod record;
+pub use record::{Record, RecordFormat, Transcription};
+
+mod conversation;
+pub use conversation::{Conversation, Transfer};
+
+mod notify;
+pub use notify::Notify;
 
 mod check;
 pub use check::{Method, NccoError};
@@ -44,7 +53,6 @@ pub struct Ncco(Vec<Action>);
 
 impl Ncco {
     /// Starts with no action.
-    #[must_use]
     pub const fn builder() -> NccoBuilder {
         NccoBuilder {
             actions: Vec::new(),
