@@ -317,10 +317,7 @@ mod tests {
     fn losses_that_another_node_mended_count_too() {
         let (mut calls, now) = (Calls::default(), start());
         calls.answered(facts("a"), || true, now);
-        assert_eq!(
-            calls.lost("a", Some("ws-2"), 1, 2, now),
-            Loss::Reconnect(2)
-        );
+        assert_eq!(calls.lost("a", Some("ws-2"), 1, 2, now), Loss::Reconnect(2));
         assert_eq!(calls.lost("a", Some("ws-3"), 2, 2, now), Loss::Apologise);
     }
 

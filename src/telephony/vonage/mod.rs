@@ -263,7 +263,9 @@ impl Vonage {
             self.leg_ended(&id);
             return turn_away(attachment.connection).await;
         }
-        LegTask::new(self, id, rate, port, signals).run(attachment).await;
+        LegTask::new(self, id, rate, port, signals)
+            .run(attachment)
+            .await;
     }
 }
 
@@ -330,7 +332,10 @@ fn introduced(channel: &str, custom: &Map<String, Value>) -> Facts {
     if let Some(uuid) = text(flow::UUID)
         && uuid != channel
     {
-        tracing::warn!(channel, "a socket names another call than its token: the token counts");
+        tracing::warn!(
+            channel,
+            "a socket names another call than its token: the token counts"
+        );
     }
     Facts {
         id: CallId::new(channel),

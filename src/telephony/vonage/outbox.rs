@@ -181,7 +181,9 @@ mod tests {
 
     fn outbox(commands: impl IntoIterator<Item = CallCommand>) -> Outbox {
         let mut outbox = Outbox::new(RATE);
-        commands.into_iter().for_each(|command| outbox.push(command));
+        commands
+            .into_iter()
+            .for_each(|command| outbox.push(command));
         outbox
     }
 

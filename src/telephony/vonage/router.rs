@@ -148,8 +148,7 @@ fn answer(
         true => AnswerRequest::from_json(body),
         false => AnswerRequest::from_query(uri.query().unwrap_or_default()),
     };
-    let request =
-        request.map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let request = request.map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))?;
     if request.uuid.as_str().len() > MAX_ID {
         let detail = "the id of the call is too long";
         return Err(problem(StatusCode::BAD_REQUEST, detail));
@@ -186,10 +185,11 @@ fn answer(
 }
 
 fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Response> {
-    ncco.map(|ncco| Reply::Ncco(ncco.to_json())).map_err(|error| {
-        // The configuration was checked, so the request is to blame.
-        problem(StatusCode::BAD_REQUEST, &error.to_string())
-    })
+    ncco.map(|ncco| Reply::Ncco(ncco.to_json()))
+        .map_err(|error| {
+            // The configuration was checked, so the request is to blame.
+            problem(StatusCode::BAD_REQUEST, &error.to_string())
+        })
 }
 
 /// Something happened. Whoever is interested hears of it beside; only the loss of a socket is
@@ -199,7 +199,10 @@ async fn report(vonage: &Vonage, body: &[u8]) -> Reply {
     let reply = match &event {
         Event::Status(status) => happened(vonage, status).await,
         Event::Error(error) => {
-            tracing::warn!(reason = error.reason, "Vonage reports an error in a call flow");
+            tracing::warn!(
+                reason = error.reason,
+                "Vonage reports an error in a call flow"
+            );
             Reply::Empty
         }
         _ => Reply::Empty,
