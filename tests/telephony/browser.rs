@@ -79,9 +79,9 @@ async fn a_call_starts_with_audio_start_and_its_own_instructions() {
 #[tokio::test(start_paused = true)]
 async fn a_call_starts_with_the_first_audio_after_another_control() {
     let mut call = connected("").await;
-    call.socket.audio([1; 640]).await;
+    call.socket.audio(vec![1; 640]).await;
     call.socket.text(r#"{"type":"promptStart"}"#).await;
-    call.socket.audio([2; 640]).await;
+    call.socket.audio(vec![2; 640]).await;
     let mut leg = call.browser.answer().await.unwrap();
     for value in [1, 2] {
         assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(value))));
@@ -180,7 +180,7 @@ async fn an_interruption_reaches_the_client_once() {
 #[tokio::test(start_paused = true)]
 async fn stop_audio_hangs_up_after_the_last_words() {
     let (mut call, mut leg) = talking("").await;
-    call.socket.audio([5; 100]).await;
+    call.socket.audio(vec![5; 100]).await;
     call.socket.text(r#"{"type":"stopAudio"}"#).await;
     assert!(matches!(event(&mut leg).await, Some(CallEvent::Audio(_))));
     assert_eq!(event(&mut leg).await, Some(CallEvent::HungUp));
@@ -222,7 +222,7 @@ async fn messages_without_sense_are_ignored_during_a_call() {
     for text in ["{", "[1]", r#"{"type":"x"}"#, r#"{"type":"audioStart"}"#] {
         call.socket.text(text).await;
     }
-    call.socket.audio([7; 640]).await;
+    call.socket.audio(vec![7; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(7))));
 }
 
@@ -231,7 +231,7 @@ async fn messages_without_sense_are_ignored_during_a_call() {
 async fn an_agent_that_listens_too_late_hears_no_more_than_half_a_second() {
     let (mut call, mut leg) = talking("").await;
     for _ in 0..200 {
-        call.socket.audio([7; 640]).await;
+        call.socket.audio(vec![7; 640]).await;
     }
     call.socket.text(r#"{"type":"stopAudio"}"#).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -117,12 +117,12 @@ async fn the_manners_of_old_bridges_are_understood() {
     let endpoint = carrier.answer().await.endpoint();
     let uri = endpoint["uri"].as_str().unwrap();
     let mut socket = carrier.server.connect(uri).await;
-    socket.audio([3; 640]).await;
+    socket.audio(vec![3; 640]).await;
     socket.text("hello?").await;
     socket
         .text(" \n {\"content-type\":\"audio/l16;rate=16000\"}")
         .await;
-    socket.audio([4; 640]).await;
+    socket.audio(vec![4; 640]).await;
     let mut leg = carrier.vonage.answer().await.unwrap();
     for value in [3, 4] {
         assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(value))));
@@ -203,7 +203,7 @@ async fn frames_and_marks_go_out_in_order() {
     for _ in 0..2 {
         socket.text(&played.to_string()).await;
     }
-    socket.audio([9; 640]).await;
+    socket.audio(vec![9; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Played(MarkId(7))));
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(9))));
 }
@@ -224,7 +224,7 @@ async fn a_clear_goes_out_once_and_silences_its_marks() {
     assert_eq!(messages, [Message::text(r#"{"action":"clear"}"#)]);
     let late = json!({"event": "websocket:notify", "payload": mark["payload"]});
     socket.text(&late.to_string()).await;
-    socket.audio([9; 640]).await;
+    socket.audio(vec![9; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(9))));
 }
 
@@ -275,7 +275,7 @@ async fn a_slow_agent_loses_audio_and_no_key() {
     let carrier = Carrier::new();
     let (mut socket, mut leg) = carrier.call().await;
     for _ in 0..500 {
-        socket.audio([1; 640]).await;
+        socket.audio(vec![1; 640]).await;
     }
     socket
         .text(r#"{"event":"websocket:dtmf","digit":"5"}"#)
@@ -357,13 +357,13 @@ async fn a_call_goes_on_over_the_next_socket() {
     let (mut old, mut leg) = carrier.call().await;
     command(&leg, CallCommand::Mark(MarkId(1))).await;
     let mark = old.json().await;
-    old.audio([5; 641]).await;
+    old.audio(vec![5; 641]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(5))));
     drop(old);
     let mut new = reconnect(&carrier, "ws-1").await;
     let late = json!({"event": "websocket:notify", "payload": mark["payload"]});
     new.text(&late.to_string()).await;
-    new.audio([6; 640]).await;
+    new.audio(vec![6; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(6))));
     command(&leg, CallCommand::Clear).await;
     play(&leg, 7).await;
@@ -423,7 +423,7 @@ async fn a_second_socket_takes_the_place_of_the_first() {
     let mut leg = carrier.vonage.answer().await.unwrap();
     let mut new = carrier.open(&second.endpoint()).await;
     assert_eq!(old.close_code().await, CloseCode::Normal);
-    new.audio([1; 640]).await;
+    new.audio(vec![1; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(1))));
     play(&leg, 2).await;
     assert_eq!(new.message().await, Message::binary(vec![2; 640]));
@@ -437,7 +437,7 @@ async fn a_socket_of_another_rate_cannot_take_over() {
     endpoint["content-type"] = "audio/l16;rate=8000".into();
     let mut new = carrier.open(&endpoint).await;
     assert_eq!(new.close_code().await, CloseCode::Unsupported);
-    old.audio([1; 640]).await;
+    old.audio(vec![1; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(1))));
 }
 
@@ -476,7 +476,7 @@ async fn a_muted_caller_is_not_an_idle_one() {
         .await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Muted(true)));
     assert_eq!(socket.within(Duration::from_secs(1800)).await, []);
-    socket.audio([1; 640]).await;
+    socket.audio(vec![1; 640]).await;
     assert_eq!(event(&mut leg).await, Some(CallEvent::Audio(frame(1))));
 }
 

@@ -127,7 +127,7 @@ async fn a_socket_that_says_nothing_of_sense_is_closed_after_six_seconds() {
         babbling.text(text).await;
     }
     for _ in 0..60 {
-        babbling.audio([0; 640]).await;
+        babbling.audio(vec![0; 640]).await;
     }
     for socket in [&mut silent, &mut babbling] {
         let close = socket.closed().await;
@@ -159,7 +159,7 @@ async fn closes(send: impl AsyncFn(&mut crate::line::Socket), code: CloseCode) {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_over_64_kib_closes_with_1009() {
-    closes(async |s| s.audio([0; 65_537]).await, CloseCode::Size).await;
+    closes(async |s| s.audio(vec![0; 65_537]).await, CloseCode::Size).await;
     closes(async |s| s.text(&" ".repeat(65_537)).await, CloseCode::Size).await;
 }
 
@@ -181,7 +181,7 @@ async fn fragments_count_together() {
 async fn a_message_of_64_kib_is_fine() {
     let service = service();
     let mut socket = service.server.connect(&service.address("c")).await;
-    socket.audio([0; 65_536]).await;
+    socket.audio(vec![0; 65_536]).await;
     socket.text(r#"{"type":"stopAudio"}"#).await;
     assert_eq!(socket.close_code().await, CloseCode::Normal);
 }

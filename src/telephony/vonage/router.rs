@@ -53,6 +53,9 @@ pub fn webhooks(vonage: &Vonage) -> Router {
 
 type Body = Result<Bytes, BytesRejection>;
 
+/// A request that makes no sense (400), and why.
+struct Refusal(String);
+
 async fn answer_inbound(
     State(vonage): State<Vonage>,
     method: Method,
@@ -91,7 +94,7 @@ async fn receive(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-    decide: impl AsyncFnOnce(&Vonage, &[u8]) -> Result<Reply, Response>,
+    decide: impl AsyncFnOnce(&Vonage, &[u8]) -> Result<Reply, Refusal>,
 ) -> Response {
     let body = match body {
         Ok(body) => body,
@@ -132,7 +135,7 @@ async fn receive(
             }
             reply.into_response()
         }
-        Err(refusal) => refusal,
+        Err(Refusal(detail)) => problem(StatusCode::BAD_REQUEST, &detail),
     }
 }
 
@@ -143,15 +146,14 @@ fn answer(
     method: &Method,
     uri: &Uri,
     body: &[u8],
-) -> Result<Reply, Response> {
+) -> Result<Reply, Refusal> {
     let request = match *method == Method::POST {
         true => AnswerRequest::from_json(body),
         false => AnswerRequest::from_query(uri.query().unwrap_or_default()),
     };
-    let request = request.map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let request = request.map_err(|error| Refusal(error.to_string()))?;
     if request.uuid.as_str().len() > MAX_ID {
-        let detail = "the id of the call is too long";
-        return Err(problem(StatusCode::BAD_REQUEST, detail));
+        return Err(Refusal("the id of the call is too long".to_owned()));
     }
     if let Some(fallback) = &request.fallback {
         let reason = fallback.reason.as_deref().unwrap_or_default();
@@ -184,11 +186,11 @@ fn answer(
     }
 }
 
-fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Response> {
+fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
     ncco.map(|ncco| Reply::Ncco(ncco.to_json()))
         .map_err(|error| {
             // The configuration was checked, so the request is to blame.
-            problem(StatusCode::BAD_REQUEST, &error.to_string())
+            Refusal(error.to_string())
         })
 }
 
