@@ -13,6 +13,8 @@ use crate::{
     transcript::Speaker,
 };
 
+pub mod scripted;
+
 /// Opens speech-to-speech sessions.
 ///
 /// # Contract

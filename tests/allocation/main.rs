@@ -1,3 +1,5 @@
 //! What must not allocate, does not.
 
 mod framing;
+
+mod sound;

@@ -249,6 +249,7 @@ mod tests {
         percent(&mut detector, &Signal::tones(0.5, &[300.0], -20.0), rate);
         assert_eq!(detector.silent_for(), Duration::ZERO);
         assert_eq!(percent(&mut detector, &Signal::silence(0.1), rate), 100);
-        assert_eq!(detector.silent_for(), Duration::from_millis(100));
+        let silent = detector.silent_for().as_millis();
+        assert!((90..=100).contains(&silent), "{silent} ms");
     }
 }

@@ -8,13 +8,13 @@ use std::fmt;
 
 use super::AudioFrame;
 
-mod dtmf;
-
 mod energy;
 pub use energy::EnergyDetector;
 
 mod neural;
 pub use neural::NeuralDetector;
+
+mod tone;
 
 #[cfg(test)]
 mod signals;

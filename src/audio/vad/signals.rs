@@ -38,10 +38,7 @@ impl Signal {
     pub(super) fn tones(seconds: f32, hertz: &[f32], dbfs: f32) -> Self {
         let sample = |n: usize| {
             let time = n as f64 / f64::from(RATE);
-            hertz
-                .iter()
-                .map(|f| (std::f64::consts::TAU * f64::from(*f) * time).sin() as f32)
-                .sum()
+            hertz.iter().map(|f| sine(f64::from(*f) * time)).sum()
         };
         Self((0..count(seconds)).map(sample).collect()).at(dbfs)
     }
@@ -151,6 +148,12 @@ pub(super) fn frames(signal: &Signal, rate: SampleRate) -> Vec<AudioFrame> {
 pub(super) fn spoken(detector: &mut dyn VoiceDetector, frames: &[AudioFrame]) -> usize {
     let heard = frames.iter().filter(|frame| detector.hear(frame)).count();
     heard * 100 / frames.len()
+}
+
+/// The sine after so many turns, in double precision: many turns make a coarse angle.
+#[expect(clippy::cast_possible_truncation, reason = "from -1 to 1")]
+fn sine(turns: f64) -> f32 {
+    (std::f64::consts::TAU * turns).sin() as f32
 }
 
 /// One formant.
