@@ -1,5 +1,12 @@
 //! Speech-to-speech models: how a session opens, and the vocabulary that it speaks.
 
+pub mod memory;
+
+pub mod scripted;
+
+#[cfg(feature = "nova-sonic")]
+pub mod nova_sonic;
+
 use std::{fmt, ops::AddAssign, sync::Arc, time::Duration};
 
 use async_trait::async_trait;

@@ -1,0 +1,245 @@
+//! The writing half of a session: the only one who puts events into the stream, so that they
+//! come in the order that the protocol wants.
+//!
+//! Text and tool results are written as whole blocks between two pieces of audio. The audio
+//! container opens right before the first piece, so that none is ever open and unfed; once open
+//! it stays open to the end.
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc::{self, error::SendTimeoutError},
+    time::{sleep_until, timeout},
+};
+use tracing::{debug, warn};
+
+use super::{capabilities::Features, input::Ear, wire::Encoder};
+use crate::{
+    audio::{AudioFrame, FRAME, SampleRate},
+    clock::now,
+    model::ModelCommand,
+};
+
+/// What the reader asks of the writer.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Tell the model that the tool call of this id cannot be performed.
+    RefuseTool(String),
+    /// Close: nobody listens any more.
+    Finish,
+}
+
+/// What the writer tells the reader.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// The model is sent this text, and will answer it.
+    Asked(String),
+    /// The session is being closed: the end of the stream is expected from now on.
+    Closing,
+    /// Nothing more can be written.
+    Stopped(Stop),
+}
+
+/// Why nothing more can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The connection takes nothing for too long.
+    Stalled,
+    /// The stream is closed; the reading side knows why.
+    Refused,
+    /// The user broke the agreement about the rate.
+    WrongRate { got: SampleRate, due: SampleRate },
+}
+
+/// The writing half.
+pub(super) struct Writer {
+    pub(super) input: mpsc::Sender<Vec<u8>>,
+    pub(super) encoder: Encoder,
+    pub(super) rate: SampleRate,
+    pub(super) features: Features,
+    pub(super) audio_event: Duration,
+    pub(super) stall_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) ear: Arc<Ear>,
+    pub(super) notice: mpsc::Sender<Notice>,
+    pub(super) feed: Feed,
+}
+
+/// How far the audio container has come.
+#[derive(Default)]
+pub(super) struct Feed {
+    /// Audio that waits for more to share an event with.
+    pending: Vec<u8>,
+    /// When it goes out at the latest.
+    due: Option<Instant>,
+    /// How much the container has been fed; `None`: it is not open.
+    fed: Option<Duration>,
+}
+
+impl Writer {
+    /// Obeys until it is told to finish, then closes by the book.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<ModelCommand>,
+        mut orders: mpsc::Receiver<Order>,
+    ) {
+        if let Err(stop) = self.obey(&mut commands, &mut orders).await {
+            debug!(?stop, "no more can be written");
+            let _ = self.notice.send(Notice::Stopped(stop)).await;
+            return;
+        }
+        // What is still queued will not be obeyed; whoever waits for room shall know.
+        commands.close();
+        let _ = self.notice.send(Notice::Closing).await;
+        match timeout(self.close_timeout, self.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(stop)) => debug!(?stop, "the session could not be closed by the book"),
+            Err(_) => debug!("closing the session by the book takes too long"),
+        }
+    }
+
+    async fn obey(
+        &mut self,
+        commands: &mut mpsc::Receiver<ModelCommand>,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<(), Stop> {
+        loop {
+            let due = self.feed.due;
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::RefuseTool(id)) => self.refuse_tool(&id).await?,
+                    Some(Order::Finish) | None => return Ok(()),
+                },
+                command = commands.recv() => match command {
+                    Some(ModelCommand::Audio(frame)) => self.audio(&frame).await?,
+                    Some(ModelCommand::Text(text)) => self.text(text.trim()).await?,
+                    Some(ModelCommand::Finish) | None => return Ok(()),
+                },
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
+                    self.flush().await?;
+                }
+            }
+        }
+    }
+
+    async fn audio(&mut self, frame: &AudioFrame) -> Result<(), Stop> {
+        if frame.rate() != self.rate {
+            return Err(Stop::WrongRate {
+                got: frame.rate(),
+                due: self.rate,
+            });
+        }
+        let now = now();
+        self.ear.listen(frame, now);
+        self.feed.pending.extend_from_slice(frame.pcm());
+        if self.rate.duration_of(self.feed.pending.len()) >= self.audio_event {
+            return self.flush().await;
+        }
+        if self.feed.due.is_none() && !self.feed.pending.is_empty() {
+            self.feed.due = Some(now + self.audio_event);
+        }
+        Ok(())
+    }
+
+    async fn text(&mut self, text: &str) -> Result<(), Stop> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if !self.features.text_input {
+            warn!("this model takes no text during a session; nothing is sent");
+            return Ok(());
+        }
+        self.flush().await?;
+        // The model answers text only once it has been fed a little audio.
+        let missing = PRIMING.saturating_sub(self.feed.fed.unwrap_or_default());
+        if !missing.is_zero() {
+            self.feed_silence(missing).await?;
+        }
+        // First, since the service may report the text before its block is closed.
+        let _ = self.notice.send(Notice::Asked(text.to_owned())).await;
+        for event in self.encoder.interactive_text(text) {
+            self.send(event).await?;
+        }
+        Ok(())
+    }
+
+    async fn refuse_tool(&mut self, id: &str) -> Result<(), Stop> {
+        self.flush().await?;
+        for event in self.encoder.tool_error(id, "This tool does not exist.") {
+            self.send(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what waits. Each event has whole samples, and no more than the longest one.
+    async fn flush(&mut self) -> Result<(), Stop> {
+        self.feed.due = None;
+        let mut pending = mem::take(&mut self.feed.pending);
+        let longest = self.rate.bytes_per_frame() * LONGEST_FRAMES;
+        for pcm in pending.chunks(longest) {
+            self.feed(pcm).await?;
+        }
+        pending.clear();
+        self.feed.pending = pending;
+        Ok(())
+    }
+
+    async fn feed_silence(&mut self, at_least: Duration) -> Result<(), Stop> {
+        let frames = at_least.as_millis().div_ceil(FRAME.as_millis());
+        let silence = AudioFrame::silence(self.rate);
+        for _ in 0..frames {
+            self.feed.pending.extend_from_slice(silence.pcm());
+        }
+        self.flush().await
+    }
+
+    async fn feed(&mut self, pcm: &[u8]) -> Result<(), Stop> {
+        if self.feed.fed.is_none() {
+            self.send(self.encoder.audio_start(self.rate)).await?;
+        }
+        self.send(self.encoder.audio(pcm)).await?;
+        *self.feed.fed.get_or_insert_default() += self.rate.duration_of(pcm.len());
+        Ok(())
+    }
+
+    /// The end by the book; the stream ends when the writer is dropped.
+    async fn close(&mut self) -> Result<(), Stop> {
+        self.flush().await?;
+        if self.feed.fed.is_none() {
+            // A prompt without audio cannot be ended, nor can a container without data.
+            self.feed_silence(FRAME).await?;
+        }
+        for event in self.encoder.closing() {
+            self.send(event).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, event: Vec<u8>) -> Result<(), Stop> {
+        match self.input.send_timeout(event, self.stall_timeout).await {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Timeout(_)) => Err(Stop::Stalled),
+            Err(SendTimeoutError::Closed(_)) => Err(Stop::Refused),
+        }
+    }
+}
+
+/// The least audio in an event: one frame.
+pub(super) const SHORTEST_EVENT: Duration = FRAME;
+
+/// The most: nothing longer is known to be accepted in steady state.
+pub(super) const LONGEST_EVENT: Duration = Duration::from_millis(100);
+
+const LONGEST_FRAMES: usize = 5;
+
+/// What the container must have been fed before text: about 70 ms were found to suffice.
+const PRIMING: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
