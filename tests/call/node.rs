@@ -62,7 +62,11 @@ impl Node {
         tokio::spawn(async move { axum::serve(listener, router).await });
 
         let transcripts = tempfile::tempdir().expect("a directory");
-        let model = NovaSonic::new(config, &bedrock.sdk_config().await);
+        let model = NovaSonic::with_http_clients(
+            config,
+            &bedrock.sdk_config().await,
+            bedrock.http_clients(),
+        );
         let mut config = AgentConfig::default();
         config.drain = Duration::from_millis(500);
         let agent = VoiceAgent::builder()

@@ -63,6 +63,7 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use self::server::Server;
@@ -148,14 +149,6 @@ impl FakeBedrock {
     /// When the SDK cannot read the certificate that was just made.
     pub async fn sdk_config(&self) -> SdkConfig {
         let options = &self.server.options;
-        let tls = TlsContext::builder()
-            .with_trust_store(TrustStore::empty().with_pem_certificate(self.ca_pem.as_bytes()))
-            .build()
-            .expect("a trust store of one fresh certificate is valid");
-        let http = Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(tls)
-            .build_https();
         aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(options.region.clone()))
             .credentials_provider(Credentials::new(
@@ -166,9 +159,19 @@ impl FakeBedrock {
                 "fake-bedrock",
             ))
             .endpoint_url(self.endpoint())
-            .http_client(http)
+            .http_client(http_client(&self.ca_pem))
             .load()
             .await
+    }
+
+    /// Makes HTTP clients that trust this server, each with connections of its own.
+    ///
+    /// # Panics
+    ///
+    /// What it returns panics when the SDK cannot read the certificate that was just made.
+    pub fn http_clients(&self) -> impl Fn() -> SharedHttpClient + Send + Sync + use<> {
+        let pem = self.ca_pem.clone();
+        move || http_client(&pem)
     }
 
     /// All requests for sessions so far, in order.
@@ -244,6 +247,17 @@ impl Drop for FakeBedrock {
         self.server.stop();
         self.accepting.abort();
     }
+}
+
+fn http_client(pem: &str) -> SharedHttpClient {
+    let tls = TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(pem.as_bytes()))
+        .build()
+        .expect("a trust store of one fresh certificate is valid");
+    Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https()
 }
 
 impl fmt::Debug for FakeBedrock {
