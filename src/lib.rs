@@ -19,11 +19,15 @@ pub mod duplex;
 
 pub mod telephony;
 
+pub mod conversation;
+
 pub mod model;
 
 pub mod transcript;
 
 pub mod lead;
+
+pub mod agent;
 
 #[cfg(feature = "testkit")]
 pub mod testkit;

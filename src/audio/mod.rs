@@ -4,6 +4,14 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
+mod framer;
+pub use framer::Framer;
+
+mod resample;
+pub use resample::Resampler;
+
+pub mod vad;
+
 /// The length of a full frame: 20 ms, the unit in which carriers send and take audio.
 pub const FRAME: Duration = Duration::from_millis(20);
 

@@ -1,23 +1,31 @@
 //! Leads: the people whom an agent calls or who call it.
 
+mod phone;
+pub use phone::{NotAPhoneNumber, PhoneNumber};
+
+mod memory;
+pub use memory::MemoryLeads;
+
+mod discard;
+pub use discard::Discard;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    call::{Party, write_redacted},
-    error::ProviderError,
-};
+use crate::error::ProviderError;
 
 /// Keeps leads, one per phone number.
 ///
 /// # Contract
 ///
 /// [`upsert`](Self::upsert) merges: a field that the new lead names replaces the stored one, a
-/// field that it does not name stays untouched, also where no code knows its meaning. Every
-/// change raises the version by one.
+/// field that it does not name stays untouched, also where no code knows its meaning. A `null`
+/// names nothing: it removes nothing and is not stored. (What somebody else forgot to fill in
+/// must not erase what is known.) Every change raises the version by one, beginning with 1; an
+/// upsert that changes nothing leaves it as it is. The version in the given lead has no meaning.
 #[async_trait]
 pub trait LeadStore: fmt::Debug + Send + Sync + 'static {
     /// The lead with this number, if there is one.
@@ -37,84 +45,6 @@ impl<L: LeadStore + ?Sized> LeadStore for Arc<L> {
 
     async fn upsert(&self, lead: Lead) -> Result<Lead, ProviderError> {
         (**self).upsert(lead).await
-    }
-}
-
-/// A phone number in E.164 form (`+` and 7 to 15 digits). Printed with all but the end hidden.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PhoneNumber(Arc<str>);
-
-/// A text that is no phone number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a phone number: give it with the country code, such as +12125550101")]
-#[non_exhaustive]
-pub struct NotAPhoneNumber;
-
-impl PhoneNumber {
-    /// Reads a number with its country code, with or without `+`, spaces and punctuation. Ten
-    /// digits without a `+` are taken as a number of the North American plan.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no such number.
-    pub fn parse(text: &str) -> Result<Self, NotAPhoneNumber> {
-        let text = text.trim();
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        let punctuation = |c: char| c.is_ascii_digit() || " -().".contains(c);
-        let plus = text.starts_with('+');
-        if !text
-            .strip_prefix('+')
-            .unwrap_or(text)
-            .chars()
-            .all(punctuation)
-            || !(7..=15).contains(&digits.len())
-            || digits.starts_with('0')
-        {
-            return Err(NotAPhoneNumber);
-        }
-        let country = if !plus && digits.len() == 10 { "1" } else { "" };
-        Ok(Self(format!("+{country}{digits}").into()))
-    }
-
-    /// The number in E.164 form. Keep it away from logs.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<&Party> for PhoneNumber {
-    type Error = NotAPhoneNumber;
-
-    fn try_from(party: &Party) -> Result<Self, NotAPhoneNumber> {
-        Self::parse(party.reveal())
-    }
-}
-
-impl TryFrom<String> for PhoneNumber {
-    type Error = NotAPhoneNumber;
-
-    fn try_from(text: String) -> Result<Self, NotAPhoneNumber> {
-        Self::parse(&text)
-    }
-}
-
-impl From<PhoneNumber> for String {
-    fn from(number: PhoneNumber) -> Self {
-        number.0.as_ref().to_owned()
-    }
-}
-
-impl fmt::Display for PhoneNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_redacted(f, &self.0)
-    }
-}
-
-impl fmt::Debug for PhoneNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_redacted(f, &self.0)
     }
 }
 

@@ -1,5 +1,9 @@
 //! Speech-to-speech models: how a session opens, and the vocabulary that it speaks.
 
+pub mod memory;
+
+pub mod scripted;
+
 #[cfg(feature = "nova-sonic")]
 pub mod nova_sonic;
 

@@ -1,5 +1,29 @@
 //! Callers: where legs come from, and the vocabulary that they speak.
 
+pub mod memory;
+
+mod both;
+pub use both::Both;
+
+#[cfg(feature = "browser")]
+pub mod admission;
+#[cfg(feature = "browser")]
+mod arrivals;
+#[cfg(feature = "browser")]
+mod problem;
+
+#[cfg(feature = "browser")]
+pub mod channel;
+
+#[cfg(feature = "browser")]
+pub mod socket;
+
+#[cfg(feature = "browser")]
+pub mod browser;
+
+#[cfg(feature = "vonage")]
+pub mod vonage;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;

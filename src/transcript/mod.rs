@@ -1,5 +1,14 @@
 //! What was said, line by line, kept while the call runs.
 
+mod memory;
+pub use memory::MemorySink;
+
+mod discard;
+pub use discard::Discard;
+
+pub mod file;
+pub use file::FileSink;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;

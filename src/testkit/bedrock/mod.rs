@@ -28,6 +28,7 @@
 //! input makes it send headers, how it ends a stream whose frames are badly signed) is a choice,
 //! and adjustable where it matters.
 
+mod connection;
 mod ear;
 mod emit;
 mod fault;
@@ -53,7 +54,7 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -95,7 +96,7 @@ impl FakeBedrock {
         let address = listener.local_addr()?;
         let authority = tls::authority()?;
         let server = Arc::new(Server::new(options));
-        let accepting = tokio::spawn(server::accept(
+        let accepting = tokio::spawn(connection::accept(
             Arc::clone(&server),
             listener,
             authority.acceptor,
@@ -199,13 +200,13 @@ impl FakeBedrock {
     /// TCP connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.server.connections()
+        self.server.connections.load(Ordering::Relaxed)
     }
 
     /// TCP connections that are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.server.open_connections()
+        self.server.open_connections.load(Ordering::Relaxed)
     }
 
     /// The session of this index, once it was requested; for ever, if it never is.
@@ -240,6 +241,7 @@ impl FakeBedrock {
 
 impl Drop for FakeBedrock {
     fn drop(&mut self) {
+        self.server.stop();
         self.accepting.abort();
     }
 }

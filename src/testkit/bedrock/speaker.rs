@@ -362,4 +362,4 @@ fn samples(duration: Duration, rate: u32) -> usize {
 /// The service sends audio in pieces of about 80 ms.
 const PIECE: Duration = Duration::from_millis(80);
 
-const MARKER: &str = "{ \"interrupted\" : true }";
+pub(super) const MARKER: &str = "{ \"interrupted\" : true }";

@@ -110,9 +110,8 @@ pub(super) fn parse(json: &[u8]) -> Result<Event<'_>, Breach> {
     let Value::Object(mut top) = value else {
         return Err(malformed("event is not a JSON object".into()));
     };
-    let event = match (top.remove("event"), top.len()) {
-        (Some(Value::Object(event)), 0) => event,
-        _ => return Err(malformed("event must have the single key `event`".into())),
+    let (Some(Value::Object(event)), 0) = (top.remove("event"), top.len()) else {
+        return Err(malformed("event must have the single key `event`".into()));
     };
     let mut entries = event.into_iter();
     match (entries.next(), entries.next()) {
@@ -160,6 +159,15 @@ pub(super) fn chunk(json: &[u8], order: Order) -> Bytes {
     }
     payload.push('}');
     frame(headers, payload.into())
+}
+
+/// The event inside a frame of ours.
+#[cfg(test)]
+pub(super) fn event_in(mut frame: Bytes) -> Value {
+    let message = read_message_from(&mut frame).unwrap();
+    let part: Value = serde_json::from_slice(message.payload()).unwrap();
+    let event = STANDARD.decode(part["bytes"].as_str().unwrap()).unwrap();
+    serde_json::from_slice(&event).unwrap()
 }
 
 /// An event frame of a kind that the operation does not define.
@@ -271,6 +279,90 @@ const PADDING: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::bedrock::sign::Keys;
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn chain() -> Chain {
+        let keys = Keys {
+            access_key: "AKIDEXAMPLE".into(),
+            secret: "SECRETEXAMPLE".into(),
+            session_token: None,
+            region: "us-east-1".into(),
+        };
+        Chain::new(&keys, "0".repeat(64))
+    }
+
+    /// What a client writes: a signed frame for each payload.
+    fn signed(payloads: &[Bytes]) -> Vec<Bytes> {
+        let mut chain = chain();
+        let date = aws_smithy_types::DateTime::from_secs(now().as_second());
+        payloads
+            .iter()
+            .map(|payload| {
+                let signature = chain.next(now(), payload).to_vec();
+                frame(
+                    vec![
+                        Header::new(":chunk-signature", HeaderValue::ByteArray(signature.into())),
+                        Header::new(":date", HeaderValue::Timestamp(date)),
+                    ],
+                    payload.clone(),
+                )
+            })
+            .collect()
+    }
+
+    /// Nova checklist 3
+    #[test]
+    fn frames_are_read_in_whatever_pieces_they_come() {
+        let event = chunk(b"{}", Order::Client);
+        let bytes = signed(&[event.clone(), event, Bytes::new()]).concat();
+        for size in [1, 7, 100, bytes.len()] {
+            let mut reader = Reader::new(chain());
+            let mut read = Vec::new();
+            for piece in bytes.chunks(size) {
+                reader.feed(piece);
+                while let Some(inbound) = reader.next(now()).unwrap() {
+                    read.push(inbound);
+                }
+            }
+            assert!(
+                matches!(
+                    &read[..],
+                    [Inbound::Event(_), Inbound::Event(_), Inbound::End]
+                ),
+                "{read:?}"
+            );
+            assert!(!reader.is_inside_frame());
+        }
+    }
+
+    /// Nova checklist 3
+    #[test]
+    fn a_changed_byte_or_a_missing_frame_breaks_the_chain() {
+        let event = chunk(b"{}", Order::Client);
+        let frames = signed(&[event.clone(), event]);
+        let mut changed = frames[0].to_vec();
+        changed[100] ^= 1;
+        for bytes in [&changed, &frames[1][..]] {
+            let mut reader = Reader::new(chain());
+            reader.feed(bytes);
+            assert_eq!(reader.next(now()).unwrap_err().rule, Rule::Frame);
+        }
+    }
+
+    /// Nova checklist 4
+    #[test]
+    fn a_signed_frame_around_something_else_is_refused() {
+        let bare = frame(Vec::new(), Bytes::from_static(b"{\"bytes\":\"e30=\"}"));
+        for inner in [bare, unknown_chunk()] {
+            let mut reader = Reader::new(chain());
+            reader.feed(&signed(&[inner])[0]);
+            assert_eq!(reader.next(now()).unwrap_err().rule, Rule::Payload);
+        }
+    }
 
     #[test]
     fn an_audio_event_is_read_without_a_tree() {
@@ -300,8 +392,8 @@ mod tests {
 
     #[test]
     fn a_reply_frame_reads_back_as_its_event() {
-        let frame = chunk(b"{}", Order::Service);
-        let message = read_message_from(&mut frame.clone()).unwrap();
+        let mut frame = chunk(b"{}", Order::Service);
+        let message = read_message_from(&mut frame).unwrap();
         let payload: Value = serde_json::from_slice(message.payload()).unwrap();
         assert_eq!(payload["bytes"], "e30=");
         assert_eq!(payload["p"], "ab");

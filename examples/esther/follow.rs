@@ -1,0 +1,56 @@
+//! Keeps the record of calls and the counters up to date with what the agent reports.
+
+use std::sync::Arc;
+
+use novavoice::agent::{AgentEvent, AgentHandle, EventKind};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::{calls::Calls, clock::wall, metrics::Metrics, speech::StandIn};
+
+/// Where the agent's reports go.
+#[derive(Clone)]
+pub(crate) struct Follower {
+    pub(crate) calls: Calls,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stand_in: Option<Arc<StandIn>>,
+}
+
+impl Follower {
+    /// Follows the agent for as long as it exists.
+    pub(crate) async fn follow(self, agent: AgentHandle, mut events: Receiver<AgentEvent>) {
+        loop {
+            match events.recv().await {
+                Ok(event) => self.take(&event),
+                Err(RecvError::Closed) => return,
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::error!(missed, "the record of calls fell behind and has gaps");
+                    let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
+                    self.calls.keep_live(&live, wall());
+                }
+            }
+        }
+    }
+
+    fn take(&self, event: &AgentEvent) {
+        let call = &event.call;
+        match &event.kind {
+            EventKind::Started(info) => {
+                self.calls.started(info);
+                self.metrics.started();
+            }
+            EventKind::State { old, new } => self.calls.state(call, old.as_str(), new.as_str()),
+            EventKind::Caption { speaker, text } => self.calls.caption(call, *speaker, text),
+            EventKind::Utterance(line) => self.calls.line(call, line),
+            EventKind::Trouble(_) => self.metrics.trouble(),
+            EventKind::Ended { summary, stats, .. } => {
+                self.calls.ended(call, summary);
+                self.metrics.ended(summary, stats);
+                if let Some(stand_in) = &self.stand_in {
+                    stand_in.forget(call);
+                }
+            }
+            // The enum may grow; what is new concerns neither the record nor the counters.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What Esther answers over HTTP.
+
+mod access;
+mod calls;
+mod channels;
+mod configure;
+mod page;
+mod problem;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{FromRef, MatchedPath, Request},
+    http::{HeaderName, HeaderValue, Response, header},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use novavoice::{
+    agent::AgentHandle,
+    telephony::{browser::Browser, socket::Sockets},
+};
+use tower_http::{
+    classify::ServerErrorsFailureClass, limit::RequestBodyLimitLayer,
+    set_header::SetResponseHeaderLayer, trace::TraceLayer,
+};
+use tracing::Span;
+
+pub(crate) use access::Access;
+use problem::Problem;
+
+use crate::{
+    calls::Calls,
+    config::VonageSettings,
+    metrics::Metrics,
+    speech::{Announcement, StandIn},
+};
+
+/// What the routes work with. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub(crate) struct App {
+    /// Who may come in.
+    pub(crate) access: Arc<Access>,
+    /// The agent that runs the calls.
+    pub(crate) agent: AgentHandle,
+    /// The record of calls.
+    pub(crate) calls: Calls,
+    /// How many calls run at once.
+    pub(crate) max_calls: usize,
+    /// Which model speaks.
+    pub(crate) speech: Announcement,
+    /// The model that may take its place in a call.
+    pub(crate) stand_in: Option<Arc<StandIn>>,
+    /// Open media sockets.
+    pub(crate) sockets: Sockets,
+    /// Makes channels for browsers.
+    pub(crate) browser: Browser,
+    /// The carrier's account, as it was given last.
+    pub(crate) vonage: Arc<Mutex<VonageSettings>>,
+    /// Counters.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether new calls are taken.
+    pub(crate) readiness: Readiness,
+}
+
+/// Whether new calls are taken: until the process is asked to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// No new calls from now on.
+    pub(crate) fn drain(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The whole service: what is open to everybody, what is guarded, and `peers`, the routes of
+/// webhooks and media sockets, which check their callers by themselves.
+///
+/// Every path that is not named as open is guarded, also one that does not exist.
+pub(crate) fn app(app: App, peers: Router) -> Router {
+    let open = Router::new()
+        .route("/health", get(status::health))
+        .route("/up", get(status::up))
+        .route("/ready", get(status::ready));
+    let guarded = Router::new()
+        .route("/metrics", get(status::metrics))
+        .route("/status", get(status::status))
+        .route("/openapi.json", get(status::openapi))
+        .route("/calls", get(calls::list))
+        .route("/calls/active", get(calls::active))
+        .route("/calls/{uuid}", get(calls::show))
+        .route("/calls/{uuid}/events", get(calls::events))
+        .route("/calls/{uuid}/hangup", post(calls::hang_up))
+        .route("/channels", get(channels::list).post(channels::create))
+        .route("/configure", get(configure::show).post(configure::change))
+        .merge(page::routes())
+        .fallback(async || Problem::not_found("There is nothing at this address."))
+        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
+        .layer(from_fn_with_state(Arc::clone(&app.access), access::guard));
+    guarded
+        .merge(open)
+        .with_state(app)
+        .merge(peers)
+        .layer(from_fn(problem::uniform))
+        .layer(default_header(header::CACHE_CONTROL, "no-store"))
+        .layer(default_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(default_header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(default_header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(default_header(header::CONTENT_SECURITY_POLICY, NO_CONTENT))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(answered)
+                .on_failure(failed),
+        )
+}
+
+/// Names the route and not the address: that may hold tokens and phone numbers.
+fn span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("unknown", MatchedPath::as_str);
+    tracing::info_span!("http", method = %request.method(), route)
+}
+
+fn answered<B>(response: &Response<B>, latency: Duration, _: &Span) {
+    tracing::debug!(status = response.status().as_u16(), ?latency, "answered");
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that the layer calls"
+)]
+fn failed(failure: ServerErrorsFailureClass, latency: Duration, _: &Span) {
+    // Not ready is an answer, not a failure of ours.
+    tracing::debug!(%failure, ?latency, "failed");
+}
+
+fn default_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+impl FromRef<App> for Calls {
+    fn from_ref(app: &App) -> Self {
+        app.calls.clone()
+    }
+}
+
+/// A few settings and a private key.
+const LARGEST_BODY: usize = 64 * 1024;
+/// What an answer of the API may load when it is looked at in a browser.
+const NO_CONTENT: &str = "default-src 'none'; frame-ancestors 'none'";

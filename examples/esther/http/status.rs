@@ -1,0 +1,60 @@
+//! How the service is: for load balancers, monitors and people.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, header},
+};
+use serde_json::{Value, json};
+
+use super::{App, Problem};
+use crate::clock::wall;
+
+/// `GET /health`
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok", "timestamp": wall() }))
+}
+
+/// `GET /up`
+pub(super) async fn up() -> Json<Value> {
+    Json(json!({ "status": "up" }))
+}
+
+/// `GET /ready`
+pub(super) async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    match app.readiness.is_draining() {
+        false => Ok(Json(json!({ "status": "ready" }))),
+        true => Err(Problem::busy(
+            "Esther takes no new calls: it is about to stop.",
+            30,
+        )),
+    }
+}
+
+/// `GET /status`: which model speaks, and how busy it is.
+pub(super) async fn status(State(app): State<App>) -> Json<Value> {
+    Json(json!({
+        "model": { "name": app.speech.name, "real": app.speech.real, "notice": app.speech.notice },
+        "calls": app.agent.counts().calls,
+        "maxCalls": app.max_calls,
+        "ready": !app.readiness.is_draining(),
+        "version": env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
+    let stood_in = app.stand_in.as_ref().map_or(0, |both| both.calls_taken());
+    let text = app
+        .metrics
+        .render(app.agent.counts(), &app.sockets, stood_in);
+    ([(header::CONTENT_TYPE, PROMETHEUS)], text)
+}
+
+/// `GET /openapi.json`
+pub(super) async fn openapi() -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,56 @@
+//! Esther: a phone agent that books meetings, as a service.
+//!
+//! `cargo run --example esther` starts it; `-- --help` lists what can be set.
+
+mod calls;
+mod clock;
+mod config;
+mod follow;
+mod http;
+mod metrics;
+mod persona;
+mod service;
+mod signals;
+mod speech;
+mod telemetry;
+
+use std::{env, process::ExitCode};
+
+use config::{Config, WrongSettings};
+use service::Service;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem:#}");
+            ExitCode::from(if problem.is::<WrongSettings>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    // Before the runtime: it starts threads, and those may read the environment.
+    let config = Config::load(env::args_os())?;
+    telemetry::start(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = signals::watch();
+    for name in &config.unused {
+        tracing::warn!("{name} is set, but this build has no use for it yet");
+    }
+    let service = Service::start(config).await?;
+    // On standard error and past the logs: a filter must not hide either, and no log may keep
+    // the token.
+    eprintln!("{}", service.notice);
+    if let Some(token) = &service.made_token {
+        eprintln!("API token, made for this run: {}", token.reveal());
+    }
+    println!("Esther is at {}/", service.address);
+    service.run(stop).await
+}

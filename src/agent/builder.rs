@@ -1,0 +1,197 @@
+//! Puts an agent together; a missing part is a compile error.
+
+use std::sync::Arc;
+
+use super::{AgentConfig, DetectorFn, Parts, Prompt, PromptFn, Shared, VoiceAgent};
+use crate::{
+    audio::vad::{self, VoiceDetector},
+    call::CallInfo,
+    lead::{self, Lead, LeadStore},
+    model::SpeechModel,
+    telephony::Telephony,
+    transcript::{self, TranscriptSink},
+};
+
+/// Builds a [`VoiceAgent`]. Carrier and model must be given; without a sink transcripts are
+/// discarded, without a store no caller is known.
+#[must_use]
+pub struct VoiceAgentBuilder<T = (), M = (), S = transcript::Discard, L = lead::Discard> {
+    telephony: T,
+    model: M,
+    transcripts: S,
+    leads: L,
+    config: AgentConfig,
+    prompt: PromptFn,
+    detector: DetectorFn,
+}
+
+impl VoiceAgent<(), (), transcript::Discard, lead::Discard> {
+    /// Begins an agent.
+    pub fn builder() -> VoiceAgentBuilder {
+        VoiceAgentBuilder {
+            telephony: (),
+            model: (),
+            transcripts: transcript::Discard,
+            leads: lead::Discard,
+            config: AgentConfig::default(),
+            prompt: Box::new(|_, _| {
+                Prompt::new("You are a friendly assistant on the phone. Keep replies short.")
+            }),
+            detector: Box::new(vad::default_detector),
+        }
+    }
+}
+
+impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
+    /// Where calls come from.
+    pub fn telephony<T2: Telephony>(self, telephony: T2) -> VoiceAgentBuilder<T2, M, S, L> {
+        let Self {
+            model,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+            ..
+        } = self;
+        VoiceAgentBuilder {
+            telephony,
+            model,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+        }
+    }
+
+    /// Who talks.
+    pub fn model<M2: SpeechModel>(self, model: M2) -> VoiceAgentBuilder<T, M2, S, L> {
+        let Self {
+            telephony,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+            ..
+        } = self;
+        VoiceAgentBuilder {
+            telephony,
+            model,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+        }
+    }
+
+    /// Who keeps what was said.
+    pub fn transcripts<S2: TranscriptSink>(
+        self,
+        transcripts: S2,
+    ) -> VoiceAgentBuilder<T, M, S2, L> {
+        let Self {
+            telephony,
+            model,
+            leads,
+            config,
+            prompt,
+            detector,
+            ..
+        } = self;
+        VoiceAgentBuilder {
+            telephony,
+            model,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+        }
+    }
+
+    /// Who knows the people on the phone.
+    pub fn leads<L2: LeadStore>(self, leads: L2) -> VoiceAgentBuilder<T, M, S, L2> {
+        let Self {
+            telephony,
+            model,
+            transcripts,
+            config,
+            prompt,
+            detector,
+            ..
+        } = self;
+        VoiceAgentBuilder {
+            telephony,
+            model,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+        }
+    }
+
+    /// What the model is told, call by call. The call's own instructions and greeting win.
+    pub fn prompt(
+        mut self,
+        prompt: impl Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync + 'static,
+    ) -> Self {
+        self.prompt = Box::new(prompt);
+        self
+    }
+
+    /// How the agent behaves.
+    pub fn config(mut self, config: AgentConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What hears the caller speak up; one for each call. Default: [`vad::default_detector`].
+    pub fn voice_detector(
+        mut self,
+        make: impl Fn() -> Box<dyn VoiceDetector> + Send + Sync + 'static,
+    ) -> Self {
+        self.detector = Box::new(make);
+        self
+    }
+}
+
+impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBuilder<T, M, S, L> {
+    /// The agent. It does nothing until it serves.
+    #[must_use]
+    pub fn build(self) -> VoiceAgent<T, M, S, L> {
+        let Self {
+            telephony,
+            model,
+            transcripts,
+            leads,
+            config,
+            prompt,
+            detector,
+        } = self;
+        let shared = Arc::new(Shared::default());
+        VoiceAgent {
+            telephony,
+            parts: Arc::new(Parts {
+                model,
+                transcripts,
+                leads,
+                config,
+                prompt,
+                detector,
+                shared,
+            }),
+        }
+    }
+}
+
+impl<T, M, S, L> std::fmt::Debug for VoiceAgentBuilder<T, M, S, L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VoiceAgentBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,273 @@
+//! Performs what a conversation decides. The only `select!` on the call path, and no opinions.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::{sleep_until, timeout},
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    Parts,
+    event::EventKind,
+    handle::{Counted, Entry},
+    recorder::Recorder,
+    sessions::Sessions,
+};
+use crate::{
+    audio::vad::VoiceDetector,
+    call::{CallInfo, CallStatus, CallSummary, Outcome},
+    clock,
+    conversation::{Action, Command, Conversation, EndReason, Input, Notice, Setup, Step},
+    duplex::Duplex,
+    lead::{Lead, LeadStore, PhoneNumber},
+    model::{ModelCommand, SessionSeed, SpeechModel},
+    telephony::{CallCommand, CallEvent, Leg},
+    transcript::TranscriptSink,
+};
+
+/// Runs one call from its leg's first event to its record's last word.
+pub(super) async fn run<M, S, L>(parts: Arc<Parts<M, S, L>>, leg: Leg)
+where
+    M: SpeechModel,
+    S: TranscriptSink,
+    L: LeadStore,
+{
+    let Leg { info, duplex } = leg;
+    let _counted = Counted::new(&parts.shared.tasks);
+    let Some((entry, commands)) = parts.shared.enter(&info) else {
+        return warn!("refused: a call of this id is going on already");
+    };
+    let entry = Arc::new(entry);
+    info!(from = ?info.remote, "call started");
+    entry.publish(EventKind::Started(info.clone()));
+    let recorder = Recorder::start(Arc::clone(&parts), info.clone(), Arc::clone(&entry));
+
+    let began = clock::now();
+    let lead = look_up(&parts.leads, parts.config.lead_lookup, &info).await;
+    let prompt = (parts.prompt)(&info, lead.as_ref());
+    let seed = SessionSeed::new(
+        info.id.clone(),
+        info.instructions.clone().unwrap_or(prompt.instructions),
+        info.rate,
+    );
+    let setup = Setup {
+        rate: info.rate,
+        leg: info.leg,
+        text_input: parts.model.capabilities().text_input,
+        greeting: info.greeting.clone().or(prompt.greeting),
+        started: clock::wall(),
+    };
+    let call = Call {
+        conversation: Conversation::new(parts.config.conversation.clone(), setup, clock::now()),
+        leg: duplex,
+        sessions: Sessions::new(&parts.shared),
+        detector: (parts.detector)(),
+        voice: false,
+        seed,
+        parts: &parts,
+        recorder: &recorder,
+        entry: &entry,
+        commands,
+    };
+    let (reason, stats) = call.run().await;
+
+    let mut summary = summarise(
+        &reason,
+        clock::wall(),
+        clock::now().saturating_duration_since(began),
+    );
+    summary.usage = stats.usage;
+    let deadline = parts.config.record_deadline;
+    if let Err(failed) = recorder
+        .finish(&parts.transcripts, &info, &summary, deadline)
+        .await
+    {
+        warn!(
+            error = &failed as &dyn std::error::Error,
+            "closing the transcript failed"
+        );
+        entry.publish(EventKind::Trouble(failed.to_string()));
+    }
+    info!(
+        ?reason,
+        status = summary.status.as_str(),
+        seconds = summary.duration.as_secs(),
+        "call ended"
+    );
+    entry.publish(EventKind::Ended {
+        reason,
+        summary,
+        stats: Box::new(stats),
+    });
+}
+
+/// A call's moving parts.
+struct Call<'a, M, S, L> {
+    conversation: Conversation,
+    leg: Duplex<CallCommand, CallEvent>,
+    sessions: Sessions,
+    detector: Box<dyn VoiceDetector>,
+    voice: bool,
+    seed: SessionSeed,
+    parts: &'a Arc<Parts<M, S, L>>,
+    recorder: &'a Recorder,
+    entry: &'a Entry,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
+    async fn run(mut self) -> (EndReason, crate::conversation::CallStats) {
+        let mut leg_open = true;
+        loop {
+            let wake = loop {
+                match self.conversation.step() {
+                    Step::Do(Action::End(reason)) => return (reason, self.conversation.stats()),
+                    Step::Do(action) => self.perform(action),
+                    Step::Wait(until) => break until,
+                }
+            };
+            let input = tokio::select! {
+                biased;
+                event = self.leg.events.recv(), if leg_open => match event {
+                    Some(Ok(CallEvent::Audio(frame))) => {
+                        self.listen(&frame);
+                        Input::Call(CallEvent::Audio(frame))
+                    }
+                    Some(Ok(event)) => Input::Call(event),
+                    Some(Err(failed)) => {
+                        leg_open = false;
+                        warn!(error = &failed as &dyn std::error::Error, "the leg failed");
+                        Input::Call(CallEvent::HungUp)
+                    }
+                    None => {
+                        leg_open = false;
+                        Input::Call(CallEvent::HungUp)
+                    }
+                },
+                input = self.sessions.next() => input,
+                Some(command) = self.commands.recv() => Input::Command(command),
+                () = sleep_until(wake.unwrap_or_else(far_future).into()), if wake.is_some() => Input::Tick,
+            };
+            self.conversation.handle(clock::now(), input);
+        }
+    }
+
+    /// Lets the detector hear the caller, and passes on what changed.
+    fn listen(&mut self, frame: &crate::audio::AudioFrame) {
+        let voice = self.detector.hear(frame);
+        if voice != self.voice {
+            self.voice = voice;
+            self.conversation.handle(clock::now(), Input::Voice(voice));
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        if !matches!(action, Action::Feed(..) | Action::Play(_)) {
+            debug!(action = action.name());
+        }
+        match action {
+            Action::OpenModel(id) => {
+                self.sessions
+                    .open(id, Arc::clone(self.parts), self.seed.clone())
+            }
+            Action::Feed(id, frame) => {
+                if !self.sessions.feed(id, frame) {
+                    self.conversation.handle(clock::now(), Input::NotFed);
+                }
+            }
+            Action::Tell(id, text) => self.sessions.command(id, ModelCommand::Text(text)),
+            Action::CloseModel(id) => self.sessions.close(id),
+            Action::Play(frame) => self.play(frame),
+            Action::Mark(mark) => self.leg(CallCommand::Mark(mark)),
+            Action::ClearPlayback => self.leg(CallCommand::Clear),
+            Action::Show(show) => self.leg(CallCommand::Show(show)),
+            Action::HangUp => self.leg(CallCommand::HangUp),
+            Action::Record(line) => {
+                if !self.recorder.record(line) {
+                    self.entry.publish(EventKind::Trouble(
+                        "a line of the transcript was lost: the sink is too far behind".to_owned(),
+                    ));
+                }
+            }
+            Action::Publish(notice) => self.entry.publish(match notice {
+                Notice::State { old, new } => EventKind::State { old, new },
+                Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
+                Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
+            }),
+            // Taken by the loop.
+            Action::End(_) => {}
+        }
+    }
+
+    /// Audio leaves room for what must not be lost.
+    fn play(&mut self, frame: crate::audio::AudioFrame) {
+        let room = self.leg.commands.capacity() > reserve(self.leg.commands.max_capacity());
+        if !room
+            || self
+                .leg
+                .commands
+                .try_send(CallCommand::Play(frame))
+                .is_err()
+        {
+            self.conversation.handle(clock::now(), Input::NotPlayed);
+        }
+    }
+
+    /// A leg that takes no commands is lost.
+    fn leg(&mut self, command: CallCommand) {
+        match self.leg.commands.try_send(command) {
+            Ok(()) => {}
+            // Its end is reported by its events.
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                warn!("the leg takes no commands any more and counts as lost");
+                self.conversation
+                    .handle(clock::now(), Input::Call(CallEvent::HungUp));
+            }
+        }
+    }
+}
+
+/// Slots of a command queue that audio may not take.
+pub(super) fn reserve(capacity: usize) -> usize {
+    (capacity / 4).min(16)
+}
+
+/// What the store knows of the person on the phone, if it answers in time.
+async fn look_up<L: LeadStore>(leads: &L, deadline: Duration, info: &CallInfo) -> Option<Lead> {
+    let phone = PhoneNumber::try_from(info.remote.as_ref()?).ok()?;
+    match timeout(deadline, leads.get(&phone)).await {
+        Ok(Ok(lead)) => lead,
+        Ok(Err(failed)) => {
+            warn!(
+                error = &failed as &dyn std::error::Error,
+                "looking the caller up failed"
+            );
+            None
+        }
+        Err(_) => {
+            warn!("looking the caller up took too long");
+            None
+        }
+    }
+}
+
+fn summarise(reason: &EndReason, ended: jiff::Timestamp, duration: Duration) -> CallSummary {
+    let (status, outcome) = match reason {
+        EndReason::ModelFailed(_) => (CallStatus::Failed, Outcome::Failed),
+        EndReason::CallerHungUp
+        | EndReason::AgentHungUp
+        | EndReason::Aborted
+        | EndReason::NoTraffic => (CallStatus::Completed, Outcome::Completed),
+    };
+    CallSummary::new(status, outcome, ended, duration)
+}
+
+fn far_future() -> Instant {
+    clock::now() + Duration::from_secs(86_400)
+}

@@ -1,0 +1,96 @@
+//! What observers see of the calls.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    call::{CallId, CallInfo, CallSummary},
+    conversation::{AgentState, CallStats, EndReason},
+    transcript::{Speaker, Utterance},
+};
+
+/// Something happened in a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AgentEvent {
+    /// The call.
+    pub call: CallId,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The call began.
+    Started(CallInfo),
+    /// The agent does something else now.
+    State {
+        /// What it did before.
+        old: AgentState,
+        /// What it does now.
+        new: AgentState,
+    },
+    /// Words that are about to be said or were just heard; they may still change.
+    Caption {
+        /// Whose.
+        speaker: Speaker,
+        /// The words.
+        text: String,
+    },
+    /// A line of the transcript, once the sink has acknowledged it.
+    Utterance(Utterance),
+    /// Something went wrong; the call may go on.
+    Trouble(String),
+    /// The call is over, and everything about it was kept.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// How.
+        summary: CallSummary,
+        /// The figures.
+        stats: Box<CallStats>,
+    },
+}
+
+/// The words are personal data: not for logs.
+impl std::fmt::Debug for EventKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Started(info) => f.debug_tuple("Started").field(info).finish(),
+            Self::State { old, new } => write!(f, "State({old} to {new})"),
+            Self::Caption { speaker, .. } => write!(f, "Caption({speaker:?})"),
+            Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
+            Self::Trouble(what) => f.debug_tuple("Trouble").field(what).finish(),
+            Self::Ended { reason, .. } => f.debug_tuple("Ended").field(reason).finish(),
+        }
+    }
+}
+
+/// A call that is going on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LiveCall {
+    /// What is known about it.
+    pub info: CallInfo,
+    /// What the agent does.
+    pub state: AgentState,
+    /// How long it has lasted.
+    pub duration: Duration,
+}
+
+/// How much is open right now. Everything returns to zero when the last call has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Calls.
+    pub calls: usize,
+    /// Model sessions, those that are opening included.
+    pub sessions: usize,
+    /// Tasks of the agent: drivers, recorders, openings.
+    pub tasks: usize,
+}

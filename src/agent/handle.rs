@@ -1,0 +1,212 @@
+//! The remote control of a serving agent, and the state behind it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::event::{AgentEvent, Counts, EventKind, LiveCall};
+use crate::{
+    call::{CallId, CallInfo},
+    clock,
+    conversation::{AgentState, Command},
+};
+
+/// Watches and steers the calls of an agent. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AgentHandle {
+    shared: Arc<Shared>,
+}
+
+impl AgentHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The calls that are going on, the oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<LiveCall> {
+        let now = clock::now();
+        let mut calls: Vec<_> = self
+            .shared
+            .live()
+            .values()
+            .map(|live| LiveCall {
+                info: live.info.clone(),
+                state: live.state,
+                duration: now.saturating_duration_since(live.since),
+            })
+            .collect();
+        calls.sort_by_key(|call| call.info.started);
+        calls
+    }
+
+    /// Gives a command to a call. `false` when there is no such call, or it does not listen.
+    pub fn command(&self, call: &CallId, command: Command) -> bool {
+        self.shared
+            .live()
+            .get(call)
+            .is_some_and(|live| live.commands.try_send(command).is_ok())
+    }
+
+    /// Hangs up once the agent's last words were heard. `false` when there is no such call.
+    pub fn hang_up(&self, call: &CallId) -> bool {
+        self.command(call, Command::HangUp)
+    }
+
+    /// What happens from now on. A receiver that falls behind loses the oldest events and is told
+    /// how many; no call ever waits for one.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<AgentEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// How much is open right now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            calls: self.shared.live().len(),
+            sessions: self.shared.sessions.load(Ordering::Relaxed),
+            tasks: self.shared.tasks.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Cuts a drain short: a stopping agent closes its calls now.
+    pub fn abort(&self) {
+        self.shared.abort.send_replace(true);
+    }
+}
+
+/// What the calls of an agent and its handles share. Never locked on the audio path.
+#[derive(Debug)]
+pub(super) struct Shared {
+    live: Mutex<HashMap<CallId, Live>>,
+    events: broadcast::Sender<AgentEvent>,
+    abort: watch::Sender<bool>,
+    pub(super) sessions: Arc<AtomicUsize>,
+    pub(super) tasks: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Live {
+    info: CallInfo,
+    state: AgentState,
+    since: Instant,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            live: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS),
+            abort: watch::Sender::new(false),
+            sessions: Arc::default(),
+            tasks: Arc::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// Puts a call on the list. `None` when one of that id is there already.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        info: &CallInfo,
+    ) -> Option<(Entry, mpsc::Receiver<Command>)> {
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let mut live = self.live();
+        if live.contains_key(&info.id) {
+            return None;
+        }
+        let entry = Live {
+            info: info.clone(),
+            state: AgentState::Initializing,
+            since: clock::now(),
+            commands,
+        };
+        live.insert(info.id.clone(), entry);
+        drop(live);
+        Some((
+            Entry {
+                shared: Arc::clone(self),
+                id: info.id.clone(),
+            },
+            received,
+        ))
+    }
+
+    pub(super) fn command_all(&self, command: &Command) {
+        for live in self.live().values() {
+            // A call whose queue is full has commands enough; it is dropped after the grace.
+            let _full = live.commands.try_send(command.clone());
+        }
+    }
+
+    pub(super) async fn aborted(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let mut abort = self.abort.subscribe();
+        let _closed = abort.wait_for(|abort| *abort).await;
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<CallId, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call's place on the list; leaves it when dropped.
+#[derive(Debug)]
+pub(super) struct Entry {
+    shared: Arc<Shared>,
+    id: CallId,
+}
+
+impl Entry {
+    pub(super) fn publish(&self, kind: EventKind) {
+        if let EventKind::State { new, .. } = kind
+            && let Some(live) = self.shared.live().get_mut(&self.id)
+        {
+            live.state = new;
+        }
+        // No receiver is no error.
+        let _nobody = self.shared.events.send(AgentEvent {
+            call: self.id.clone(),
+            at: clock::wall(),
+            kind,
+        });
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.shared.live().remove(&self.id);
+    }
+}
+
+/// Counts one of something for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Events that a slow observer may be behind: some seconds of 200 busy calls.
+const EVENTS: usize = 4_096;
+
+/// Commands that a call may be behind.
+const COMMANDS: usize = 16;

@@ -1,0 +1,245 @@
+//! The shell around the core: takes calls, runs them, and lets others watch.
+
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::{
+    audio::vad::VoiceDetector,
+    call::CallInfo,
+    conversation::{self, Command},
+    error::{ProviderError, ProviderErrorKind},
+    lead::{Lead, LeadStore},
+    model::SpeechModel,
+    telephony::{CallCommand, Leg, Telephony},
+    transcript::TranscriptSink,
+};
+
+mod builder;
+pub use builder::VoiceAgentBuilder;
+
+mod event;
+pub use event::{AgentEvent, Counts, EventKind, LiveCall};
+
+mod driver;
+mod handle;
+mod recorder;
+mod sessions;
+
+pub use handle::AgentHandle;
+use handle::Shared;
+
+/// Runs calls: takes them from a [`Telephony`], lets a [`SpeechModel`] talk, keeps what was said
+/// in a [`TranscriptSink`], and knows people from a [`LeadStore`].
+///
+/// ```
+/// use novavoice::{
+///     agent::{Prompt, VoiceAgent},
+///     model::scripted::{Script, Scripted},
+///     telephony::memory::Loopback,
+///     transcript::MemorySink,
+/// };
+///
+/// let (telephony, callers) = Loopback::new();
+/// let agent = VoiceAgent::builder()
+///     .telephony(telephony)
+///     .model(Scripted::new(Script::scheduling()))
+///     .transcripts(MemorySink::new())
+///     .prompt(|_call, _lead| Prompt::new("You book meetings.").with_greeting("Say hello."))
+///     .build();
+/// # drop((agent, callers));
+/// ```
+///
+/// A missing part does not compile:
+///
+/// ```compile_fail
+/// let agent = novavoice::agent::VoiceAgent::builder().build();
+/// ```
+pub struct VoiceAgent<T, M, S, L> {
+    telephony: T,
+    parts: Arc<Parts<M, S, L>>,
+}
+
+/// What every call of an agent shares.
+struct Parts<M, S, L> {
+    model: M,
+    transcripts: S,
+    leads: L,
+    config: AgentConfig,
+    prompt: PromptFn,
+    detector: DetectorFn,
+    shared: Arc<Shared>,
+}
+
+type PromptFn = Box<dyn Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync>;
+type DetectorFn = Box<dyn Fn() -> Box<dyn VoiceDetector> + Send + Sync>;
+
+/// How an agent behaves. Start from [`AgentConfig::default`] and assign what differs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AgentConfig {
+    /// How its conversations behave.
+    pub conversation: conversation::Config,
+    /// How long live calls may go on once the agent was asked to stop. Default: 2 minutes.
+    pub drain: Duration,
+    /// How many calls may run at once; a leg past that is hung up at once, so refuse earlier and
+    /// politely where the carrier allows it. Default: 200, what one small machine carries with
+    /// room to spare.
+    pub max_calls: usize,
+    /// How long the call waits for what the lead store knows of the caller. Default: 400 ms;
+    /// longer would be heard as silence.
+    pub lead_lookup: Duration,
+    /// How long the last lines of a call may take to be kept. Default: 10 s.
+    pub record_deadline: Duration,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            conversation: conversation::Config::default(),
+            drain: Duration::from_secs(120),
+            max_calls: 200,
+            lead_lookup: Duration::from_millis(400),
+            record_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the model is told at the start of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prompt {
+    /// The system prompt.
+    pub instructions: String,
+    /// What makes the model speak first: it answers these words as if the caller had said them.
+    pub greeting: Option<String>,
+}
+
+impl Prompt {
+    /// Instructions alone: the agent waits for the caller to speak.
+    pub fn new(instructions: impl Into<String>) -> Self {
+        Self {
+            instructions: instructions.into(),
+            greeting: None,
+        }
+    }
+
+    /// Lets the agent speak first.
+    #[must_use]
+    pub fn with_greeting(mut self, greeting: impl Into<String>) -> Self {
+        self.greeting = Some(greeting.into());
+        self
+    }
+}
+
+impl<T, M, S, L> VoiceAgent<T, M, S, L>
+where
+    T: Telephony,
+    M: SpeechModel,
+    S: TranscriptSink,
+    L: LeadStore,
+{
+    /// A remote control that outlives [`serve`](Self::serve) and can be cloned.
+    #[must_use]
+    pub fn handle(&self) -> AgentHandle {
+        AgentHandle::new(Arc::clone(&self.parts.shared))
+    }
+
+    /// Takes calls until `shutdown` resolves; then takes no more, lets those that run finish
+    /// within [`AgentConfig::drain`], and closes the rest by the book. Returns when no call is
+    /// left.
+    ///
+    /// # Errors
+    ///
+    /// None of a single call. Only when the carrier will never bring calls again.
+    pub async fn serve(
+        &self,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ProviderError> {
+        let mut calls = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        let result = loop {
+            tokio::select! {
+                () = &mut shutdown => break Ok(()),
+                Some(done) = calls.join_next() => report(done),
+                leg = self.telephony.answer() => match leg {
+                    Ok(leg) => self.take(&mut calls, leg),
+                    Err(error) if *error.kind() == ProviderErrorKind::Closed => break Err(error),
+                    Err(error) => {
+                        warn!(error = &error as &dyn std::error::Error, "taking a call failed");
+                        tokio::time::sleep(ANSWER_PAUSE).await;
+                    }
+                },
+            }
+        };
+        self.drain(&mut calls).await;
+        result
+    }
+
+    fn take(&self, calls: &mut JoinSet<()>, leg: Leg) {
+        let id = leg.info.id.clone();
+        if calls.len() >= self.parts.config.max_calls {
+            warn!(call_id = %id, limit = self.parts.config.max_calls, "refused: too many calls");
+            // Dropping the leg hangs up, too; saying so is the polite way.
+            let _closed = leg.duplex.commands.try_send(CallCommand::HangUp);
+            return;
+        }
+        let span = info_span!("call", call_id = %id, direction = leg.info.direction.as_str());
+        let parts = Arc::clone(&self.parts);
+        calls.spawn(async move { driver::run(parts, leg).await }.instrument(span));
+    }
+
+    async fn drain(&self, calls: &mut JoinSet<()>) {
+        if calls.is_empty() {
+            return;
+        }
+        info!(calls = calls.len(), "waiting for live calls to finish");
+        let shared = &self.parts.shared;
+        let all = async {
+            while let Some(done) = calls.join_next().await {
+                report(done);
+            }
+        };
+        let mut all = pin!(all);
+        tokio::select! {
+            () = &mut all => return,
+            () = tokio::time::sleep(self.parts.config.drain) => {}
+            () = shared.aborted() => {}
+        }
+        shared.command_all(&Command::Abort);
+        let config = &self.parts.config;
+        let grace = config.conversation.close + config.record_deadline + ABORT_GRACE;
+        if tokio::time::timeout(grace, all).await.is_err() {
+            error!("some calls did not end in time and are dropped");
+        }
+    }
+}
+
+impl<T: fmt::Debug, M: fmt::Debug, S: fmt::Debug, L: fmt::Debug> fmt::Debug
+    for VoiceAgent<T, M, S, L>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VoiceAgent")
+            .field("telephony", &self.telephony)
+            .field("model", &self.parts.model)
+            .field("transcripts", &self.parts.transcripts)
+            .field("leads", &self.parts.leads)
+            .finish_non_exhaustive()
+    }
+}
+
+fn report(done: Result<(), tokio::task::JoinError>) {
+    if let Err(failed) = done {
+        error!(
+            error = &failed as &dyn std::error::Error,
+            "a call's task failed; the other calls go on"
+        );
+    }
+}
+
+/// A carrier that fails is not asked again at once.
+const ANSWER_PAUSE: Duration = Duration::from_secs(1);
+
+/// What an aborted call may take beyond its own deadlines.
+const ABORT_GRACE: Duration = Duration::from_secs(5);

@@ -1,0 +1,605 @@
+//! Every decision about a call, and nothing else.
+//!
+//! A [`Conversation`] is told what happened, and when ([`Conversation::handle`]), and says what to
+//! do about it ([`Conversation::step`]). It owns no socket, no task and no clock, so that an hour
+//! of a call can be tested in a millisecond and every rule about a call has exactly one home. The
+//! agent's driver is the shell around it.
+//!
+//! Three ideas carry the rest:
+//!
+//! - *Pacing.* Reply frames go out a small lead ahead of the ear, so what the caller has heard is
+//!   known at any time, and stopping is instant.
+//! - *Names instead of flags.* Sessions and replies carry ids; what belongs to one that is over is
+//!   recognised by comparison.
+//! - *One table of timers.* The next wake-up is its minimum.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    audio::{AudioFrame, FRAME, Framer, Resampler},
+    error::ProviderErrorKind,
+    model::{ModelEvent, ReplyId},
+    telephony::{CallEvent, Show},
+    transcript::{Speaker, collapse_white_space},
+};
+
+mod config;
+pub use config::{BargeIn, Config};
+
+mod stats;
+pub use stats::{CallStats, TurnLatency};
+
+mod vocabulary;
+pub use vocabulary::{
+    Action, AgentState, Command, EndReason, Input, Notice, SessionId, Setup, Step,
+};
+
+mod caller;
+mod ending;
+mod feed;
+mod lines;
+mod playout;
+mod reply;
+mod timer;
+
+use caller::CallerWords;
+use ending::Phase;
+use feed::Feed;
+use playout::{Out, Playout};
+use reply::{Replies, ReplyKey};
+use stats::{Stage, TurnClock};
+use timer::{Timer, Timers};
+
+/// One call: what was said, what is being said, and what to do next.
+#[derive(Debug)]
+pub struct Conversation {
+    config: Config,
+    setup: Setup,
+    epoch: Instant,
+    now: Instant,
+    phase: Phase,
+    session: SessionId,
+    session_open: bool,
+    /// Whether the session was asked for and has not ended.
+    session_alive: bool,
+    state: AgentState,
+    awaits_reply: bool,
+    voice: bool,
+    last_traffic: Instant,
+    keys: String,
+    seq: u64,
+    feed: Feed,
+    framer: Option<(ReplyKey, Framer, Duration)>,
+    resampler: Option<Resampler>,
+    playout: Playout,
+    replies: Replies,
+    caller: CallerWords,
+    turn: TurnClock,
+    timers: Timers,
+    actions: VecDeque<Action>,
+    stats: CallStats,
+}
+
+impl Conversation {
+    /// A call that begins `now`.
+    #[must_use]
+    pub fn new(config: Config, setup: Setup, now: Instant) -> Self {
+        let mut timers = Timers::default();
+        timers.set(Timer::Traffic, now + config.no_traffic);
+        let session = SessionId(1);
+        Self {
+            epoch: now,
+            now,
+            phase: Phase::Live,
+            session,
+            session_open: false,
+            session_alive: true,
+            state: AgentState::Initializing,
+            awaits_reply: false,
+            voice: false,
+            last_traffic: now,
+            keys: String::new(),
+            seq: 0,
+            feed: Feed::new(setup.rate, now),
+            framer: None,
+            resampler: None,
+            playout: Playout::new(config.lead, setup.leg.marks),
+            replies: Replies::default(),
+            caller: CallerWords::default(),
+            turn: TurnClock::default(),
+            timers,
+            actions: VecDeque::from([Action::OpenModel(session)]),
+            stats: CallStats::default(),
+            config,
+            setup,
+        }
+    }
+
+    /// Takes note of what happened. Time that runs backwards is ignored.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Call(event) => self.on_call(event),
+            Input::Voice(voice) => self.on_voice(voice),
+            Input::ModelOpened(session) if session == self.session => self.on_model_opened(),
+            Input::Model(session, event) if session == self.session => self.on_model(event),
+            Input::ModelEnded(session, error) if session == self.session => {
+                self.on_model_ended(error)
+            }
+            // A session that was left may still be talking; nobody hears it.
+            Input::ModelOpened(_) | Input::Model(..) | Input::ModelEnded(..) => {}
+            Input::Command(command) => self.on_command(command),
+            Input::NotFed => self.stats.frames_dropped += 1,
+            Input::NotPlayed => self.stats.frames_unplayed += 1,
+            Input::Tick => {}
+        }
+        self.on_time();
+    }
+
+    /// What to do next: actions first, then how long to wait.
+    pub fn step(&mut self) -> Step {
+        match self.actions.pop_front() {
+            Some(action) => Step::Do(action),
+            None if self.phase == Phase::Over => Step::Wait(None),
+            None => Step::Wait(self.timers.next()),
+        }
+    }
+
+    /// What the agent does right now.
+    #[must_use]
+    pub fn state(&self) -> AgentState {
+        self.state
+    }
+
+    /// The figures so far.
+    #[must_use]
+    pub fn stats(&self) -> CallStats {
+        let feed = self.feed.stats;
+        CallStats {
+            frames_received: feed.received,
+            frames_fed: feed.fed,
+            frames_filled: feed.filled,
+            frames_trimmed: feed.trimmed,
+            frames_dropped: self.stats.frames_dropped + feed.dropped,
+            frames_played: self.playout.frames,
+            underruns: self.playout.underruns,
+            ..self.stats.clone()
+        }
+    }
+
+    fn on_call(&mut self, event: CallEvent) {
+        self.last_traffic = self.now;
+        match event {
+            CallEvent::Audio(frame) => {
+                if let Some(frame) = self.feed.take(self.now, frame, self.voice, &self.config) {
+                    self.actions.push_back(Action::Feed(self.session, frame));
+                }
+                self.schedule_fill();
+            }
+            CallEvent::Dtmf(key) => self.on_key(key),
+            CallEvent::Played(mark) => {
+                if self.playout.played(self.now, mark) {
+                    self.turn.reach(Stage::Played, self.now);
+                    self.on_heard();
+                }
+            }
+            // The feed fills the gap by itself.
+            CallEvent::Muted(_) => {}
+            CallEvent::HungUp => self.on_hung_up(),
+        }
+    }
+
+    /// The local detector may only pause: a cough must not eat a sentence.
+    fn on_voice(&mut self, voice: bool) {
+        if self.voice == voice {
+            return;
+        }
+        self.voice = voice;
+        if voice {
+            self.caller.voice_started(self.now);
+            if self.config.barge_in.local && self.playout.is_audible(self.now) {
+                self.timers
+                    .set(Timer::BargeIn, self.now + self.config.barge_in.min);
+            }
+        } else {
+            self.caller.voice_stopped(self.now);
+            self.turn.caller_stopped(self.now, &mut self.stats.turns);
+            self.timers.stop(Timer::BargeIn);
+            if self.playout.is_paused() {
+                self.timers
+                    .set(Timer::Resume, self.now + self.config.barge_in.confirm);
+            }
+        }
+    }
+
+    fn on_model_opened(&mut self) {
+        if self.phase != Phase::Live || self.session_open {
+            return;
+        }
+        self.session_open = true;
+        for frame in self.feed.open(self.now) {
+            self.actions.push_back(Action::Feed(self.session, frame));
+        }
+        self.schedule_fill();
+        if let Some(greeting) = self.setup.greeting.take() {
+            self.tell(greeting);
+        }
+        self.refresh();
+    }
+
+    fn on_model(&mut self, event: ModelEvent) {
+        match event {
+            ModelEvent::SpeechStarted => self.caller.voice_started(self.now),
+            ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
+            ModelEvent::Caption(reply, text) => self.on_caption(reply, &text),
+            ModelEvent::Audio(reply, audio) => self.on_reply_audio(reply, audio),
+            ModelEvent::AgentSaid(text) => {
+                self.replies.final_text(&text);
+                self.commit(false);
+            }
+            ModelEvent::Interrupted => self.cut(),
+            ModelEvent::ReplyEnded(reply) => self.on_reply_ended(reply),
+            ModelEvent::Usage(usage) => self.stats.usage += usage,
+        }
+    }
+
+    fn on_caller_said(&mut self, text: &str) {
+        let text = collapse_white_space(text);
+        if text.is_empty() {
+            return;
+        }
+        // The model understood words while playout was paused for a voice: it was one.
+        if self.playout.is_paused() {
+            self.cut();
+        }
+        self.turn.reach(Stage::CallerText, self.now);
+        self.caption(Speaker::Caller, text.clone());
+        self.caller.said(self.now, &text);
+        self.timers
+            .set(Timer::CallerText, self.now + self.config.caller_text_wait);
+        self.awaits_reply = true;
+        self.refresh();
+    }
+
+    fn on_caption(&mut self, reply: ReplyId, text: &str) {
+        let Some(key) = self.reply(reply) else { return };
+        self.turn.reach(Stage::FirstText, self.now);
+        self.replies.caption(key, text);
+        self.caption(Speaker::Agent, collapse_white_space(text));
+    }
+
+    fn on_reply_audio(&mut self, reply: ReplyId, audio: AudioFrame) {
+        let Some(key) = self.reply(reply) else { return };
+        self.turn.reach(Stage::FirstAudio, self.now);
+        self.awaits_reply = false;
+        let audio = self.at_leg_rate(audio);
+        let length = audio.duration();
+        self.replies.audio(key, length);
+        let rate = self.setup.rate;
+        if self
+            .framer
+            .as_ref()
+            .is_none_or(|(current, ..)| *current != key)
+        {
+            self.flush_framer();
+            self.framer = Some((key, Framer::new(rate), Duration::ZERO));
+            self.actions.extend(
+                self.setup
+                    .leg
+                    .text
+                    .then_some(Action::Show(Show::ReplyStarted)),
+            );
+        }
+        if let Some((_, framer, upto)) = &mut self.framer {
+            framer.push(audio.into_pcm());
+            while let Some(frame) = framer.pop() {
+                *upto += FRAME;
+                self.playout.push(key, *upto, frame);
+            }
+        }
+        self.pump();
+    }
+
+    fn on_reply_ended(&mut self, reply: ReplyId) {
+        let Some(key) = self.reply(reply) else { return };
+        self.awaits_reply = false;
+        self.flush_framer();
+        let length = self.replies.end(key);
+        self.playout.push_mark(key, length);
+        self.pump();
+        self.on_heard();
+    }
+
+    /// Nobody will answer any more, unless it was we who left.
+    fn on_model_ended(&mut self, error: Option<ProviderErrorKind>) {
+        self.session_open = false;
+        self.session_alive = false;
+        match (&self.phase, error) {
+            (Phase::Closing(reason), _) => {
+                let reason = reason.clone();
+                self.finish(reason);
+            }
+            (Phase::Live | Phase::LastWords, error) => {
+                let kind = error.unwrap_or(ProviderErrorKind::Closed);
+                self.actions
+                    .push_back(Action::Publish(Notice::Trouble(kind.clone())));
+                if self.setup.leg.text {
+                    self.actions.push_back(Action::Show(Show::Error(format!(
+                        "The speech model failed: {kind}."
+                    ))));
+                }
+                self.hang_up(EndReason::ModelFailed(kind));
+            }
+            (Phase::HangingUp(_) | Phase::Over, _) => {}
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::HangUp if self.phase == Phase::Live => {
+                self.phase = Phase::LastWords;
+                self.timers
+                    .set(Timer::Ending, self.now + self.config.last_words);
+                self.on_heard();
+            }
+            Command::Abort if matches!(self.phase, Phase::Live | Phase::LastWords) => {
+                self.hang_up(EndReason::Aborted);
+            }
+            Command::Tell(text) => self.tell(text),
+            Command::HangUp | Command::Abort => {}
+        }
+    }
+
+    fn on_key(&mut self, key: char) {
+        if self.keys.len() < MAX_KEYS {
+            self.keys.push(key);
+        }
+        self.timers
+            .set(Timer::Keys, self.now + self.config.keys_wait);
+    }
+
+    fn on_time(&mut self) {
+        let now = self.now;
+        if self.timers.take_due(Timer::Fill, now) {
+            while let Some(silence) = self.feed.fill(now, &self.config) {
+                self.actions.push_back(Action::Feed(self.session, silence));
+            }
+            self.schedule_fill();
+        }
+        if self.timers.take_due(Timer::Playout, now) {
+            self.pump();
+        }
+        if self.timers.take_due(Timer::Heard, now) {
+            self.on_marks_overdue();
+            self.on_heard();
+        }
+        if self.timers.take_due(Timer::BargeIn, now) && self.voice && self.playout.is_audible(now) {
+            self.pause();
+        }
+        if self.timers.take_due(Timer::Resume, now) && self.playout.is_paused() {
+            self.stats.false_interruptions += 1;
+            self.playout.resume();
+            self.pump();
+        }
+        if self.timers.take_due(Timer::FinalText, now) {
+            self.commit(false);
+        }
+        if self.timers.take_due(Timer::CallerText, now) {
+            self.commit_caller();
+        }
+        if self.timers.take_due(Timer::Keys, now) {
+            let keys: Vec<String> = self.keys.drain(..).map(String::from).collect();
+            self.tell(format!("The caller pressed {}.", keys.join(" ")));
+        }
+        if self.timers.take_due(Timer::Traffic, now) {
+            let due = self.last_traffic + self.config.no_traffic;
+            if due > now {
+                self.timers.set(Timer::Traffic, due);
+            } else if matches!(self.phase, Phase::Live | Phase::LastWords) {
+                self.hang_up(EndReason::NoTraffic);
+            }
+        }
+        if self.timers.take_due(Timer::Ending, now) {
+            match self.phase.clone() {
+                Phase::LastWords => self.hang_up(EndReason::AgentHungUp),
+                Phase::HangingUp(reason) => self.close(reason),
+                Phase::Closing(reason) => self.finish(reason),
+                Phase::Live | Phase::Over => {}
+            }
+        }
+    }
+
+    /// Sends what the lead has room for.
+    fn pump(&mut self) {
+        let now = self.now;
+        while let Some(out) = self.playout.next(now) {
+            match out {
+                Out::Frame(key, frame) => {
+                    self.turn.reach(Stage::FirstFrame, now);
+                    self.replies.sent(key, now);
+                    self.commit_caller();
+                    self.actions.push_back(Action::Play(frame));
+                }
+                Out::Mark(mark) => self.actions.push_back(Action::Mark(mark)),
+            }
+        }
+        match self.playout.due(now) {
+            Some(due) => self.timers.set(Timer::Playout, due),
+            None => self.timers.stop(Timer::Playout),
+        }
+        self.schedule_heard();
+        self.refresh();
+    }
+
+    /// The caller has heard more: close the replies that are through.
+    fn on_heard(&mut self) {
+        let now = self.now;
+        self.playout.settle(now);
+        let empty = self.playout.is_empty() && !self.playout.is_paused();
+        let closed = self.replies.heard(now, self.playout.heard(), empty);
+        if closed > 0 {
+            if self.setup.leg.text {
+                self.actions
+                    .push_back(Action::Show(Show::ReplyEnded { interrupted: false }));
+            }
+            self.turn.close(&mut self.stats.turns);
+            self.commit(false);
+        }
+        self.schedule_heard();
+        self.refresh();
+        if self.phase == Phase::LastWords && empty && !self.awaits_reply {
+            self.hang_up(EndReason::AgentHungUp);
+        }
+    }
+
+    fn on_marks_overdue(&mut self) {
+        let overdue = self
+            .playout
+            .drained_at()
+            .is_some_and(|end| end + self.config.mark_overdue <= self.now);
+        if overdue && self.playout.awaits_marks() {
+            self.playout.give_up_marks();
+        }
+    }
+
+    fn schedule_heard(&mut self) {
+        let Some(end) = self
+            .playout
+            .drained_at()
+            .filter(|_| !self.playout.is_empty())
+        else {
+            return self.timers.stop(Timer::Heard);
+        };
+        let at = if end > self.now {
+            end
+        } else {
+            end + self.config.mark_overdue
+        };
+        self.timers
+            .set(Timer::Heard, at.max(self.now + Duration::from_millis(1)));
+    }
+
+    fn schedule_fill(&mut self) {
+        match self.feed.fill_at(&self.config) {
+            Some(at) if self.session_open => self.timers.set(Timer::Fill, at),
+            Some(_) | None => self.timers.stop(Timer::Fill),
+        }
+    }
+
+    /// Somebody speaks over the agent, perhaps.
+    fn pause(&mut self) {
+        self.playout.pause(self.now);
+        self.actions.push_back(Action::ClearPlayback);
+        self.timers.stop(Timer::Playout);
+        self.timers
+            .set(Timer::Resume, self.now + self.config.barge_in.max_pause);
+        self.refresh();
+    }
+
+    /// The caller speaks over the agent: stop at once, and remember only what was heard.
+    fn cut(&mut self) {
+        let paused = self.playout.is_paused();
+        let with_carrier = self.playout.cut(self.now);
+        self.timers.stop(Timer::BargeIn);
+        self.timers.stop(Timer::Resume);
+        self.timers.stop(Timer::Playout);
+        self.framer = None;
+        self.replies.heard(self.now, self.playout.heard(), false);
+        let cut = self.replies.cut(self.now);
+        // A pause has cleared the carrier already.
+        if with_carrier && !paused {
+            self.actions.push_back(Action::ClearPlayback);
+        }
+        if cut > 0 {
+            self.stats.interruptions += cut as u64;
+            if self.setup.leg.text {
+                self.actions
+                    .push_back(Action::Show(Show::ReplyEnded { interrupted: true }));
+            }
+            self.turn.close(&mut self.stats.turns);
+        }
+        self.schedule_heard();
+        self.commit(false);
+        self.refresh();
+    }
+
+    fn tell(&mut self, text: String) {
+        if !self.setup.text_input {
+            self.actions
+                .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
+        } else if self.session_open {
+            self.awaits_reply = true;
+            self.actions.push_back(Action::Tell(self.session, text));
+            self.refresh();
+        } else if self.phase == Phase::Live && self.setup.greeting.is_none() {
+            self.setup.greeting = Some(text);
+        }
+    }
+
+    fn caption(&mut self, speaker: Speaker, text: String) {
+        if self.setup.leg.text {
+            self.actions.push_back(Action::Show(Show::Text {
+                speaker,
+                text: text.clone(),
+            }));
+        }
+        self.actions
+            .push_back(Action::Publish(Notice::Caption { speaker, text }));
+    }
+
+    /// The reply that the model names so, unless nobody may hear it any more. A new one while
+    /// playout is paused means that the model has taken the caller's turn.
+    fn reply(&mut self, reply: ReplyId) -> Option<ReplyKey> {
+        if !matches!(self.phase, Phase::Live | Phase::LastWords) {
+            return None;
+        }
+        if self.playout.is_paused() && self.replies.is_new(self.session, reply) {
+            self.cut();
+        }
+        self.replies.key(self.session, reply)
+    }
+
+    /// Pads and queues what is left of the reply whose audio came last.
+    fn flush_framer(&mut self) {
+        if let Some((key, mut framer, upto)) = self.framer.take()
+            && let Some(frame) = framer.flush()
+        {
+            self.playout.push(key, upto + FRAME, frame);
+        }
+    }
+
+    fn at_leg_rate(&mut self, audio: AudioFrame) -> AudioFrame {
+        let rate = self.setup.rate;
+        if audio.rate() == rate {
+            return audio;
+        }
+        let from = audio.rate();
+        self.resampler
+            .get_or_insert_with(|| Resampler::new(from, rate))
+            .resample(&audio)
+    }
+
+    /// Derives the state, and tells observers when it changed.
+    fn refresh(&mut self) {
+        let new = if !self.session_open {
+            AgentState::Initializing
+        } else if self.playout.is_audible(self.now) {
+            AgentState::Speaking
+        } else if self.awaits_reply {
+            AgentState::Thinking
+        } else {
+            AgentState::Listening
+        };
+        let old = std::mem::replace(&mut self.state, new);
+        if old != new && self.phase != Phase::Over {
+            self.actions
+                .push_back(Action::Publish(Notice::State { old, new }));
+        }
+    }
+}
+
+/// More keys at once are noise.
+const MAX_KEYS: usize = 32;

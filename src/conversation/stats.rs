@@ -1,0 +1,102 @@
+//! What a call did, counted.
+
+use std::time::{Duration, Instant};
+
+use crate::model::Usage;
+
+/// Figures of one call, complete at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallStats {
+    /// Frames that came from the caller.
+    pub frames_received: u64,
+    /// Frames that the model got, silence included.
+    pub frames_fed: u64,
+    /// Frames of silence among them, made because the caller's audio paused.
+    pub frames_filled: u64,
+    /// Frames without voice that were left out because the caller's audio ran ahead of real time.
+    pub frames_trimmed: u64,
+    /// Frames of the caller that never reached the model: it did not keep up, or was not there.
+    pub frames_dropped: u64,
+    /// Frames that went to the caller.
+    pub frames_played: u64,
+    /// Frames for the caller that the leg did not take.
+    pub frames_unplayed: u64,
+    /// How often a reply ran dry before its end.
+    pub underruns: u64,
+    /// Replies that the caller cut short.
+    pub interruptions: u64,
+    /// Times that playout paused for a voice that turned out to be none.
+    pub false_interruptions: u64,
+    /// Lines of transcript.
+    pub utterances: u64,
+    /// Tokens that the model counted.
+    pub usage: Usage,
+    /// How fast the agent answered, turn by turn; the first 1,000 turns.
+    pub turns: Vec<TurnLatency>,
+}
+
+/// How long after the caller stopped speaking each stage of the answer came. `None`: it never did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TurnLatency {
+    /// The model's text of what the caller said.
+    pub caller_text: Option<Duration>,
+    /// The caption of the first sentence.
+    pub first_text: Option<Duration>,
+    /// The first audio from the model.
+    pub first_audio: Option<Duration>,
+    /// The first frame to the leg.
+    pub first_frame: Option<Duration>,
+    /// The carrier's word that all of it was played.
+    pub played: Option<Duration>,
+}
+
+/// A stage of [`TurnLatency`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    CallerText,
+    FirstText,
+    FirstAudio,
+    FirstFrame,
+    Played,
+}
+
+/// Measures the turn that is going on.
+#[derive(Debug, Default)]
+pub(super) struct TurnClock {
+    stopped: Option<Instant>,
+    turn: TurnLatency,
+}
+
+impl TurnClock {
+    /// The caller stopped speaking. A turn that got no answer is forgotten: it was a pause.
+    pub(super) fn caller_stopped(&mut self, now: Instant, turns: &mut Vec<TurnLatency>) {
+        self.close(turns);
+        self.stopped = Some(now);
+    }
+
+    /// A stage is reached; only the first time counts.
+    pub(super) fn reach(&mut self, stage: Stage, now: Instant) {
+        let Some(stopped) = self.stopped else { return };
+        let slot = match stage {
+            Stage::CallerText => &mut self.turn.caller_text,
+            Stage::FirstText => &mut self.turn.first_text,
+            Stage::FirstAudio => &mut self.turn.first_audio,
+            Stage::FirstFrame => &mut self.turn.first_frame,
+            Stage::Played => &mut self.turn.played,
+        };
+        slot.get_or_insert(now.saturating_duration_since(stopped));
+    }
+
+    /// Puts an answered turn among the others.
+    pub(super) fn close(&mut self, turns: &mut Vec<TurnLatency>) {
+        let turn = std::mem::take(&mut self.turn);
+        if self.stopped.take().is_some() && turn.first_audio.is_some() && turns.len() < TURNS {
+            turns.push(turn);
+        }
+    }
+}
+
+/// Enough for any call; a bound all the same.
+const TURNS: usize = 1_000;

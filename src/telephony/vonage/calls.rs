@@ -1,0 +1,362 @@
+//! What this node knows about calls: enough to tell an accident from an end. Pure: time is an
+//! argument.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::leg::Signal;
+use crate::call::{CallId, Direction, Party};
+
+/// The calls of this node, a bounded number of them.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    calls: HashMap<String, Call>,
+    /// From a conversation to the key of its call.
+    conversations: HashMap<String, String>,
+}
+
+/// What the answer webhook, or the socket, told about a call.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) id: CallId,
+    pub(super) conversation: Option<String>,
+    pub(super) direction: Direction,
+    pub(super) from: Option<Party>,
+    pub(super) to: Option<Party>,
+    /// The REST base of its region.
+    pub(super) region: Option<String>,
+}
+
+#[derive(Debug)]
+struct Call {
+    facts: Facts,
+    /// Whether there was room for it when it came.
+    admitted: bool,
+    life: Life,
+    /// The lost sockets by their leg ids, and the how-manieth of the call each one was.
+    lost: Vec<(String, u32)>,
+    leg: Option<mpsc::Sender<Signal>>,
+    touched: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Live,
+    /// We hung up or passed it on: its sockets may close.
+    Released,
+    /// The carrier said that it is over.
+    Over,
+}
+
+/// What the loss of a socket means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// An accident: connect again. The how-manieth of this call it is, from 1.
+    Reconnect(u32),
+    /// One accident too many: apologise.
+    Apologise,
+    /// We wanted it, or the call is over.
+    Expected,
+}
+
+/// What to do with a socket of a call.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Its leg lives: give the socket to it.
+    Join(mpsc::Sender<Signal>),
+    /// Start a leg that listens here.
+    Start(mpsc::Receiver<Signal>, Facts),
+    /// The call is over.
+    Over,
+}
+
+impl Calls {
+    /// An answer webhook came. Says whether there is room, the same however often it is asked.
+    pub(super) fn answered(
+        &mut self,
+        facts: Facts,
+        has_room: impl FnOnce() -> bool,
+        now: Instant,
+    ) -> bool {
+        if let Some(call) = self.calls.get_mut(&key(facts.id.as_str())) {
+            call.touched = now;
+            // What a socket alone could not tell.
+            call.facts = facts;
+            let (admitted, facts) = (call.admitted, call.facts.clone());
+            self.index(&facts);
+            return admitted;
+        }
+        let admitted = has_room();
+        self.insert(facts, admitted, now);
+        admitted
+    }
+
+    /// A socket of a call opened. `facts` count where no webhook told this node about the call.
+    pub(super) fn opened(&mut self, facts: Facts, now: Instant) -> Place {
+        let key = key(facts.id.as_str());
+        if !self.calls.contains_key(&key) {
+            self.insert(facts, true, now);
+        }
+        let Some(call) = self.calls.get_mut(&key) else {
+            return Place::Over;
+        };
+        call.touched = now;
+        if call.life != Life::Live {
+            return Place::Over;
+        }
+        match &call.leg {
+            Some(leg) if !leg.is_closed() => Place::Join(leg.clone()),
+            _ => {
+                let (leg, signals) = mpsc::channel(SIGNALS);
+                call.leg = Some(leg);
+                Place::Start(signals, call.facts.clone())
+            }
+        }
+    }
+
+    /// The socket leg `leg` of a call was lost, or never opened. `earlier` is how many losses the
+    /// lost socket itself knew of; `max` how many are mended.
+    pub(super) fn lost(
+        &mut self,
+        id: &str,
+        leg: Option<&str>,
+        earlier: u32,
+        max: u32,
+        now: Instant,
+    ) -> Loss {
+        let Some(call) = self.calls.get_mut(&key(id)) else {
+            return Loss::Expected;
+        };
+        call.touched = now;
+        if call.life != Life::Live {
+            return Loss::Expected;
+        }
+        let known = leg.and_then(|leg| call.lost.iter().find(|(known, _)| known == leg));
+        let nth = match known {
+            Some((_, nth)) => *nth,
+            None => {
+                let last = call.lost.last().map_or(0, |(_, nth)| *nth);
+                let nth = last.max(earlier).saturating_add(1);
+                if call.lost.len() > MAX_LOST {
+                    call.lost.remove(0);
+                }
+                call.lost.push((leg.unwrap_or_default().to_owned(), nth));
+                nth
+            }
+        };
+        if nth <= max {
+            Loss::Reconnect(nth)
+        } else {
+            Loss::Apologise
+        }
+    }
+
+    /// We hung up the call or passed it on: whatever happens to its sockets is no accident.
+    pub(super) fn released(&mut self, id: &str) {
+        if let Some(call) = self.calls.get_mut(&key(id))
+            && call.life == Life::Live
+        {
+            call.life = Life::Released;
+        }
+    }
+
+    /// The carrier says that the call is over.
+    pub(super) fn over(&mut self, id: &str, now: Instant) {
+        if let Some(call) = self.calls.get_mut(&key(id)) {
+            call.life = Life::Over;
+            call.touched = now;
+        }
+    }
+
+    /// Where the leg of a call takes signals, while it lives.
+    pub(super) fn leg(&self, id: &str) -> Option<mpsc::Sender<Signal>> {
+        self.calls.get(&key(id))?.leg.clone()
+    }
+
+    /// The leg of a call has ended.
+    pub(super) fn leg_ended(&mut self, id: &str, now: Instant) {
+        if let Some(call) = self.calls.get_mut(&key(id)) {
+            call.leg = None;
+            call.touched = now;
+        }
+    }
+
+    pub(super) fn facts(&self, id: &str) -> Option<&Facts> {
+        self.calls.get(&key(id)).map(|call| &call.facts)
+    }
+
+    /// The call of a conversation.
+    pub(super) fn of_conversation(&self, conversation: &str) -> Option<&Facts> {
+        let key = self.conversations.get(conversation)?;
+        self.calls.get(key).map(|call| &call.facts)
+    }
+
+    fn insert(&mut self, facts: Facts, admitted: bool, now: Instant) {
+        if self.calls.len() >= MAX_CALLS {
+            self.forget(now);
+        }
+        self.index(&facts);
+        let call = Call {
+            admitted,
+            life: Life::Live,
+            lost: Vec::new(),
+            leg: None,
+            touched: now,
+            facts,
+        };
+        self.calls.insert(key(call.facts.id.as_str()), call);
+    }
+
+    fn index(&mut self, facts: &Facts) {
+        if let Some(conversation) = &facts.conversation {
+            let key = key(facts.id.as_str());
+            self.conversations.insert(conversation.clone(), key);
+        }
+    }
+
+    /// Makes room: what is long past goes first, then the oldest tenth of what has no leg here.
+    fn forget(&mut self, now: Instant) {
+        self.calls.retain(|_, call| {
+            let keep = match call.life {
+                Life::Live => LONGEST_CALL,
+                Life::Released | Life::Over => AFTERLIFE,
+            };
+            call.has_leg() || now.saturating_duration_since(call.touched) < keep
+        });
+        if self.calls.len() >= MAX_CALLS {
+            let idle = self.calls.values().filter(|call| !call.has_leg());
+            let mut ages: Vec<Instant> = idle.map(|call| call.touched).collect();
+            ages.sort_unstable();
+            if let Some(line) = ages.get(MAX_CALLS / 10).copied() {
+                self.calls
+                    .retain(|_, call| call.has_leg() || call.touched > line);
+            }
+        }
+        let Self {
+            calls,
+            conversations,
+        } = self;
+        conversations.retain(|_, key| calls.contains_key(key));
+    }
+}
+
+impl Call {
+    fn has_leg(&self) -> bool {
+        self.leg.as_ref().is_some_and(|leg| !leg.is_closed())
+    }
+}
+
+/// Vonage writes the id of one leg with hyphens here and without them there.
+fn key(id: &str) -> String {
+    id.chars()
+        .filter(|c| *c != '-')
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+/// A day of a busy node; about 10 MB.
+const MAX_CALLS: usize = 20_000;
+/// A leg signals rarely: losses, sockets, the end.
+const SIGNALS: usize = 16;
+/// More losses than anybody mends, and few enough to search.
+const MAX_LOST: usize = 16;
+/// Vonage ends a leg after two hours.
+const LONGEST_CALL: Duration = Duration::from_secs(2 * 3600 + 600);
+/// How long the last webhooks of a call may take.
+const AFTERLIFE: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(id: &str) -> Facts {
+        Facts {
+            id: CallId::new(id),
+            conversation: Some(format!("CON-{id}")),
+            direction: Direction::Inbound,
+            from: None,
+            to: None,
+            region: None,
+        }
+    }
+
+    fn start() -> Instant {
+        crate::clock::now()
+    }
+
+    /// Vonage checklist 55: the answer webhook comes again and gets the same decision.
+    #[test]
+    fn a_repeated_answer_webhook_is_decided_once() {
+        let (mut calls, now) = (Calls::default(), start());
+        assert!(calls.answered(facts("a"), || true, now));
+        assert!(calls.answered(facts("a"), || false, now));
+        assert!(!calls.answered(facts("b"), || false, now));
+        assert!(!calls.answered(facts("b"), || true, now));
+    }
+
+    /// Vonage checklist 53: at most N reconnects, and none for a call that we ended.
+    #[test]
+    fn lost_sockets_are_mended_twice_and_then_apologised_for() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("a"), || true, now);
+        let mut lost = |leg| calls.lost("a", Some(leg), 0, 2, now);
+        assert_eq!(lost("ws-1"), Loss::Reconnect(1));
+        assert_eq!(lost("ws-1"), Loss::Reconnect(1));
+        assert_eq!(lost("ws-2"), Loss::Reconnect(2));
+        assert_eq!(lost("ws-3"), Loss::Apologise);
+        assert_eq!(lost("ws-1"), Loss::Reconnect(1));
+        calls.released("a");
+        assert_eq!(calls.lost("a", Some("ws-4"), 0, 2, now), Loss::Expected);
+    }
+
+    #[test]
+    fn losses_that_another_node_mended_count_too() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("a"), || true, now);
+        assert_eq!(calls.lost("a", Some("ws-2"), 1, 2, now), Loss::Reconnect(2));
+        assert_eq!(calls.lost("a", Some("ws-3"), 2, 2, now), Loss::Apologise);
+    }
+
+    #[test]
+    fn a_call_has_one_leg_at_a_time_and_none_after_its_end() {
+        let (mut calls, now) = (Calls::default(), start());
+        let Place::Start(signals, _) = calls.opened(facts("a"), now) else {
+            panic!("the first socket starts a leg");
+        };
+        assert!(matches!(calls.opened(facts("a"), now), Place::Join(_)));
+        drop(signals);
+        assert!(matches!(calls.opened(facts("a"), now), Place::Start(..)));
+        calls.over("a", now);
+        assert!(matches!(calls.opened(facts("a"), now), Place::Over));
+    }
+
+    /// Vonage checklist 45: ids with and without hyphens name the same leg.
+    #[test]
+    fn hyphens_do_not_make_another_call() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("63f618634a51"), || true, now);
+        let found = calls.facts("63F61863-4a51").map(|facts| &facts.id);
+        assert_eq!(found, Some(&CallId::new("63f618634a51")));
+        let id = calls.of_conversation("CON-63f618634a51").map(|f| &f.id);
+        assert_eq!(id, Some(&CallId::new("63f618634a51")));
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_keeps_every_live_leg() {
+        let (mut calls, now) = (Calls::default(), start());
+        let live = calls.opened(facts("live"), now);
+        for n in 0..MAX_CALLS * 2 {
+            let later = now + Duration::from_millis(n as u64);
+            calls.answered(facts(&format!("x{n}")), || true, later);
+        }
+        assert!(calls.calls.len() <= MAX_CALLS);
+        assert!(calls.conversations.len() <= MAX_CALLS);
+        assert!(calls.facts("live").is_some());
+        assert!(calls.facts(&format!("x{}", MAX_CALLS * 2 - 1)).is_some());
+        drop(live);
+    }
+}

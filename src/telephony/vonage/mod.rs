@@ -1,0 +1,359 @@
+//! Vonage: calls over its Voice API, and what that API says and wants to hear.
+//!
+//! [`Vonage`] takes the webhooks and the media sockets of a service and brings the calls as legs.
+//! Mount [`router`] in a web service, and answer:
+//!
+//! ```no_run
+//! use novavoice::telephony::{Telephony, vonage::{self, Vonage, VonageConfig}};
+//!
+//! # async fn service() -> Result<(), Box<dyn std::error::Error>> {
+//! let vonage = Vonage::new(VonageConfig::new("https://agent.example.com"))?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! tokio::spawn(axum::serve(listener, vonage::router(&vonage)).into_future());
+//! let leg = vonage.answer().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+pub use config::{Credentials, Liveness, VonageConfig};
+
+mod router;
+pub use router::{router, webhooks};
+
+mod replies;
+
+mod calls;
+
+mod flow;
+
+mod leg;
+
+mod outbox;
+
+pub mod signature;
+
+pub mod webhook;
+
+pub mod ncco;
+
+pub mod wire;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use self::{
+    calls::{Calls, Facts, Place},
+    leg::{Attachment, LegTask, Signal},
+    replies::Replies,
+    signature::Verifier,
+    webhook::Event,
+    wire::{Connected, WireError},
+};
+use crate::{
+    call::{CallId, CallInfo, Direction, LegCapabilities, Party},
+    clock,
+    duplex::Duplex,
+    error::ProviderError,
+    telephony::{
+        Leg, Telephony,
+        arrivals::Arrivals,
+        socket::{Connection, Dialect, Feed, Greeting, Visitor},
+    },
+};
+
+/// Callers on the phone, by way of Vonage. Cheap to clone.
+#[derive(Clone)]
+pub struct Vonage(Arc<Inner>);
+
+struct Inner {
+    config: VonageConfig,
+    trust: RwLock<Trust>,
+    calls: Mutex<Calls>,
+    replies: Mutex<Replies>,
+    arrivals: Arrivals,
+    events: broadcast::Sender<Arc<Event>>,
+}
+
+/// Whose webhooks are believed; changes with the credentials.
+struct Trust {
+    credentials: Credentials,
+    verifier: Arc<Verifier>,
+}
+
+impl Vonage {
+    /// Takes calls as `config` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ProviderErrorKind::Invalid) when no call flow can be made of the
+    /// configuration, with what is wrong.
+    pub fn new(config: VonageConfig) -> Result<Self, ProviderError> {
+        flow::check(&config)?;
+        let credentials = config.credentials.clone();
+        let (events, _) = broadcast::channel(EVENTS);
+        Ok(Self(Arc::new(Inner {
+            trust: RwLock::new(Trust {
+                verifier: Arc::new(credentials.verifier()),
+                credentials,
+            }),
+            config,
+            calls: Mutex::default(),
+            replies: Mutex::default(),
+            arrivals: Arrivals::new("vonage"),
+            events,
+        })))
+    }
+
+    /// Replaces the credentials from now on. Webhooks that came before count as never seen when
+    /// they are repeated.
+    pub fn configure(&self, credentials: Credentials) {
+        let verifier = Arc::new(credentials.verifier());
+        let mut trust = self.0.trust.write().unwrap_or_else(PoisonError::into_inner);
+        *trust = Trust {
+            credentials,
+            verifier,
+        };
+    }
+
+    /// The credentials in force.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.trust().0
+    }
+
+    /// What event webhooks report from now on, every event at least once and duplicates included.
+    /// A receiver that falls a thousand events behind misses some and is told so.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.0.events.subscribe()
+    }
+
+    /// The REST base of the region that `call` lives in, where Vonage named one that may be
+    /// trusted.
+    #[must_use]
+    pub fn region(&self, call: &CallId) -> Option<String> {
+        self.calls().facts(call.as_str())?.region.clone()
+    }
+
+    /// From now on the loss of the call's socket is no accident: it was hung up, or goes to
+    /// somebody else. Say so before telling the carrier.
+    pub fn release(&self, call: &CallId) {
+        self.calls().released(call.as_str());
+    }
+
+    /// Takes no further call; calls that wait are still answered, then
+    /// [`answer`](Telephony::answer) says [`Closed`](crate::ProviderErrorKind::Closed).
+    pub fn close(&self) {
+        self.0.arrivals.close();
+    }
+
+    /// What it was made with.
+    pub(crate) fn config(&self) -> &VonageConfig {
+        &self.0.config
+    }
+
+    fn trust(&self) -> (Credentials, Arc<Verifier>) {
+        let trust = self.0.trust.read().unwrap_or_else(PoisonError::into_inner);
+        (trust.credentials.clone(), Arc::clone(&trust.verifier))
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replies(&self) -> MutexGuard<'_, Replies> {
+        let replies = self.0.replies.lock();
+        replies.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a leg waits for its next socket: by itself, and once the carrier was told to open
+    /// one.
+    fn patience(&self) -> (Duration, Duration) {
+        let grace = self.0.config.reconnect_grace;
+        (grace, grace.max(self.0.config.reconnect_patience))
+    }
+
+    fn leg_ended(&self, call: &CallId) {
+        self.calls().leg_ended(call.as_str(), clock::now());
+    }
+
+    /// Tells the leg of a call something, as soon as it listens.
+    fn signal(&self, call: &str, signal: Signal) {
+        let Some(leg) = self.calls().leg(call) else {
+            return;
+        };
+        if let Err(tokio::sync::mpsc::error::TrySendError::Full(signal)) = leg.try_send(signal) {
+            tokio::spawn(async move { leg.send(signal).await });
+        }
+    }
+
+    /// Gives a socket to the leg of its call, or begins that leg.
+    async fn visit(self, visitor: Visitor, connected: Connected) {
+        let Visitor {
+            connection,
+            channel,
+            early,
+            ..
+        } = visitor;
+        let facts = introduced(&channel, &connected.custom);
+        if connected.rate != self.0.config.rate {
+            let (wanted, rate) = (self.0.config.rate, connected.rate);
+            tracing::warn!(call = channel, %wanted, %rate, "Vonage chose another sample rate");
+        }
+        let mut signal = Signal::Attach(Box::new(Attachment {
+            connection,
+            rate: connected.rate,
+            early,
+        }));
+        loop {
+            let place = self.calls().opened(facts.clone(), clock::now());
+            match place {
+                Place::Join(leg) => match leg.send(signal).await {
+                    Ok(()) => return,
+                    // It ended that very moment.
+                    Err(unsent) => signal = unsent.0,
+                },
+                Place::Start(signals, facts) => {
+                    let Some(attachment) = signal.into_attachment() else {
+                        return;
+                    };
+                    return self.begin(attachment, signals, facts).await;
+                }
+                Place::Over => {
+                    let Some(attachment) = signal.into_attachment() else {
+                        return;
+                    };
+                    let reason = "the call is over";
+                    return attachment.connection.close(CloseCode::Normal, reason).await;
+                }
+            }
+        }
+    }
+
+    async fn begin(
+        self,
+        attachment: Attachment,
+        signals: tokio::sync::mpsc::Receiver<Signal>,
+        facts: Facts,
+    ) {
+        let rate = attachment.rate;
+        let mut info = CallInfo::new(facts.id, facts.direction, clock::wall(), rate);
+        (info.remote, info.local) = match facts.direction {
+            Direction::Inbound => (facts.from, facts.to),
+            Direction::Outbound => (facts.to, facts.from),
+        };
+        info.leg = LegCapabilities {
+            marks: true,
+            text: false,
+        };
+        let id = info.id.clone();
+        let (duplex, port) = Duplex::pair(Feed::DEPTH);
+        if self.0.arrivals.offer(Leg { info, duplex }).is_err() {
+            self.leg_ended(&id);
+            return turn_away(attachment.connection).await;
+        }
+        LegTask::new(self, id, rate, port, signals)
+            .run(attachment)
+            .await;
+    }
+}
+
+async fn turn_away(connection: Connection) {
+    let reason = "nobody answers";
+    connection.close(CloseCode::Again, reason).await;
+}
+
+#[async_trait]
+impl Telephony for Vonage {
+    async fn answer(&self) -> Result<Leg, ProviderError> {
+        self.0.arrivals.answer().await
+    }
+}
+
+impl Dialect for Vonage {
+    /// The token in the address decides. But whoever claims to be Vonage must be.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), String> {
+        let Some(authorization) = headers.get(header::AUTHORIZATION) else {
+            return Ok(());
+        };
+        let authorization = authorization.to_str().unwrap_or_default();
+        let scheme = authorization.split(' ').next().unwrap_or_default();
+        let (credentials, verifier) = self.trust();
+        if !scheme.eq_ignore_ascii_case("bearer") || !credentials.can_verify() {
+            return Ok(());
+        }
+        let verified = verifier.verify_upgrade(Some(authorization), clock::wall());
+        verified.map_err(|error| error.to_string())
+    }
+
+    fn greet(&self, text: &str) -> Greeting {
+        match wire::decode(text) {
+            Ok(wire::Message::Connected(connected)) => {
+                let vonage = self.clone();
+                Greeting::Taken(Box::new(move |visitor| {
+                    Box::pin(vonage.visit(visitor, connected))
+                }))
+            }
+            Err(error @ (WireError::UnsupportedFormat(_) | WireError::MissingFormat)) => {
+                Greeting::Unsupported(error.to_string())
+            }
+            _ => Greeting::Unknown,
+        }
+    }
+}
+
+impl fmt::Debug for Vonage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vonage")
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a socket says about its call: the channel by its token, the rest by what the NCCO put
+/// into `headers`.
+fn introduced(channel: &str, custom: &Map<String, Value>) -> Facts {
+    let text = |key: &str| match custom.get(key)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    if let Some(uuid) = text(flow::UUID)
+        && uuid != channel
+    {
+        tracing::warn!(
+            channel,
+            "a socket names another call than its token: the token counts"
+        );
+    }
+    Facts {
+        id: CallId::new(channel),
+        conversation: None,
+        direction: match text(flow::DIRECTION).as_deref() {
+            Some("outbound") => Direction::Outbound,
+            _ => Direction::Inbound,
+        },
+        from: text(flow::FROM).map(Party::new),
+        to: text(flow::TO).map(Party::new),
+        region: None,
+    }
+}
+
+/// The token of a fresh socket.
+fn token(config: &VonageConfig, call: &CallId, now: Timestamp) -> String {
+    config.tokens.issue(call.as_str(), now)
+}
+
+/// Several minutes of a busy node.
+const EVENTS: usize = 1024;

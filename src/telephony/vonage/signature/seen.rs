@@ -1,0 +1,91 @@
+//! Which tokens came before.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use super::SignatureError;
+
+/// Tokens seen, each until it is too old to be believed anyway. Bounded: only what carries a good
+/// signature gets here, and past the capacity the one that dies first is forgotten first.
+pub(super) struct Seen {
+    capacity: usize,
+    bodies: HashMap<[u8; 32], [u8; 32]>,
+    by_death: BTreeSet<(i64, [u8; 32])>,
+}
+
+impl Seen {
+    pub(super) fn new() -> Self {
+        Self::with_capacity(REMEMBERED)
+    }
+
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            capacity,
+            bodies: HashMap::new(),
+            by_death: BTreeSet::new(),
+        }
+    }
+
+    /// Whether this token was here before with this body; an error if with another one.
+    pub(super) fn note(
+        &mut self,
+        jti: &str,
+        body: [u8; 32],
+        until: i64,
+        now: i64,
+    ) -> Result<bool, SignatureError> {
+        while self.by_death.first().is_some_and(|(dies, _)| *dies < now) {
+            self.forget_first();
+        }
+        // Ids of any length take the same room.
+        let id: [u8; 32] = Sha256::digest(jti).into();
+        match self.bodies.get(&id) {
+            Some(earlier) if *earlier == body => return Ok(true),
+            Some(_) => return Err(SignatureError::Reused),
+            None => {}
+        }
+        if self.bodies.len() >= self.capacity {
+            self.forget_first();
+        }
+        self.bodies.insert(id, body);
+        self.by_death.insert((until, id));
+        Ok(false)
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, id)) = self.by_death.pop_first() {
+            self.bodies.remove(&id);
+        }
+    }
+}
+
+/// Over two hundred webhooks a second for five minutes, in some ten megabytes.
+const REMEMBERED: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_in_number_and_in_time() {
+        let mut seen = Seen::with_capacity(3);
+        for (index, id) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            let until = 100 + i64::try_from(index).unwrap();
+            assert_eq!(seen.note(id, [0; 32], until, 0), Ok(false));
+        }
+        assert_eq!(seen.bodies.len(), 3);
+        assert_eq!(
+            seen.note("d", [1; 32], 103, 100),
+            Err(SignatureError::Reused)
+        );
+        assert_eq!(
+            seen.note("b", [0; 32], 101, 101),
+            Ok(true),
+            "the last second"
+        );
+        assert_eq!(seen.note("e", [0; 32], 400, 104), Ok(false));
+        assert_eq!(seen.bodies.len(), 1);
+        assert_eq!(seen.by_death.len(), 1);
+    }
+}

@@ -1,0 +1,254 @@
+//! The contract of [`SpeechModel`].
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::soon;
+use crate::{
+    audio::{AudioFrame, FRAME, SampleRate},
+    call::CallId,
+    error::ProviderError,
+    model::{ModelCommand, ModelEvent, ReplyId, Said, Session, SessionSeed, SpeechModel},
+    transcript::Speaker,
+};
+
+/// Runs everything in this module, each on a fresh model that `make` makes. The model must
+/// answer a [`Text`](ModelCommand::Text) with at least a sentence of speech; what a model that
+/// takes no text says cannot be provoked, so of its replies only those that it gives by itself
+/// are looked at.
+pub async fn speech_model<M: SpeechModel>(make: impl AsyncFn() -> M) {
+    a_text_is_answered_with_a_reply(&make().await).await;
+    replies_are_numbered_upwards(&make().await).await;
+    audio_has_the_rate_that_was_asked_for(&make().await).await;
+    a_session_takes_history(&make().await).await;
+    finish_ends_the_events(&make().await).await;
+    finish_ends_the_events_in_the_middle_of_a_reply(&make().await).await;
+    a_dropped_session_is_let_go(&make().await).await;
+    commands_are_taken_while_nobody_reads_events(&make().await).await;
+    sessions_run_side_by_side(&make().await).await;
+    an_open_that_is_given_up_harms_nothing(&make().await).await;
+}
+
+/// A text is answered with a caption, audio and the end of the reply, all under one id.
+pub async fn a_text_is_answered_with_a_reply<M: SpeechModel>(model: &M) {
+    let mut session = open(model, seed(SampleRate::Hz16000)).await;
+    if let Some(reply) = ask(model, &mut session).await {
+        assert!(reply.captions > 0, "a reply has captions");
+        assert!(reply.audio > Duration::ZERO, "a reply has audio");
+    }
+}
+
+/// A later reply of a session has a greater id.
+pub async fn replies_are_numbered_upwards<M: SpeechModel>(model: &M) {
+    let mut session = open(model, seed(SampleRate::Hz16000)).await;
+    let mut last = None;
+    for _ in 0..3 {
+        let reply = ask(model, &mut session).await.map(|reply| reply.id);
+        assert!(
+            reply.is_none() || reply > last,
+            "{reply:?} came after {last:?}"
+        );
+        last = reply;
+    }
+}
+
+/// The model speaks at the rate that the seed asks for, whatever the rate of the caller.
+pub async fn audio_has_the_rate_that_was_asked_for<M: SpeechModel>(model: &M) {
+    for output in SampleRate::ALL {
+        let mut seed = seed(SampleRate::Hz8000);
+        seed.output_rate = output;
+        let mut session = open(model, seed).await;
+        if let Some(reply) = ask(model, &mut session).await {
+            let rates = reply.rates;
+            assert!(
+                rates.iter().all(|rate| *rate == output),
+                "asked for {output}: {rates:?}"
+            );
+        }
+    }
+}
+
+/// A session opens with what was said before, and answers.
+pub async fn a_session_takes_history<M: SpeechModel>(model: &M) {
+    let mut seed = seed(SampleRate::Hz16000);
+    let said = |speaker, text: &str| Said {
+        speaker,
+        text: text.to_owned(),
+    };
+    seed.history = vec![
+        said(Speaker::Agent, "Good morning, this is Esther."),
+        said(Speaker::Caller, "Good morning. What is this about?"),
+        said(Speaker::Caller, "Añ… hello?"),
+        said(Speaker::Agent, "About your newsletter."),
+    ];
+    let mut session = open(model, seed).await;
+    ask(model, &mut session).await;
+    finish(&mut session).await;
+}
+
+/// After a finish, what still comes comes, and then the events end without an error.
+pub async fn finish_ends_the_events<M: SpeechModel>(model: &M) {
+    let mut session = open(model, seed(SampleRate::Hz16000)).await;
+    finish(&mut session).await;
+    let closed = soon("a finished session is let go", session.commands.closed());
+    closed.await;
+}
+
+/// The same when the model is just speaking.
+pub async fn finish_ends_the_events_in_the_middle_of_a_reply<M: SpeechModel>(model: &M) {
+    let mut session = open(model, seed(SampleRate::Hz16000)).await;
+    prompt(model, &session).await;
+    if model.capabilities().text_input {
+        soon("a reply begins", async {
+            while !matches!(next(&mut session).await, ModelEvent::Audio(..)) {}
+        })
+        .await;
+    }
+    finish(&mut session).await;
+}
+
+/// A dropped session closes, though nobody told it to: its channels do.
+pub async fn a_dropped_session_is_let_go<M: SpeechModel>(model: &M) {
+    for speaking in [false, true] {
+        let session = open(model, seed(SampleRate::Hz16000)).await;
+        if speaking {
+            prompt(model, &session).await;
+        }
+        // Only a sender tells that the other side is gone, so this one stays.
+        let Session { commands, events } = session;
+        drop(events);
+        soon("a dropped session is let go", commands.closed()).await;
+    }
+}
+
+/// A session keeps reading, whatever its user does.
+pub async fn commands_are_taken_while_nobody_reads_events<M: SpeechModel>(model: &M) {
+    let mut session = open(model, seed(SampleRate::Hz16000)).await;
+    prompt(model, &session).await;
+    for _ in 0..TEN_SECONDS {
+        let frame = AudioFrame::silence(SampleRate::Hz16000);
+        send(&session.commands, ModelCommand::Audio(frame)).await;
+        tokio::time::sleep(FRAME / 20).await;
+    }
+    finish(&mut session).await;
+}
+
+/// Sessions of one model do not get into each other's way.
+pub async fn sessions_run_side_by_side<M: SpeechModel>(model: &M) {
+    let mut first = open(model, seed(SampleRate::Hz16000)).await;
+    let mut second = open(model, seed(SampleRate::Hz24000)).await;
+    let (one, other) = tokio::join!(ask(model, &mut first), ask(model, &mut second));
+    assert_eq!(one.is_some(), other.is_some());
+    finish(&mut first).await;
+    ask(model, &mut second).await;
+    finish(&mut second).await;
+}
+
+/// Dropping the future of `open` leaves the model as it was.
+pub async fn an_open_that_is_given_up_harms_nothing<M: SpeechModel>(model: &M) {
+    for patience in [0, 1, 5] {
+        let patience = Duration::from_millis(patience);
+        let attempt = model.open(seed(SampleRate::Hz16000));
+        drop(tokio::time::timeout(patience, attempt).await);
+    }
+    let mut session = open(model, seed(SampleRate::Hz16000)).await;
+    ask(model, &mut session).await;
+    finish(&mut session).await;
+}
+
+/// What one reply was made of.
+struct Reply {
+    id: ReplyId,
+    captions: usize,
+    audio: Duration,
+    rates: Vec<SampleRate>,
+}
+
+/// Prompts the model and hears its reply out. `None` for a model that cannot be prompted.
+async fn ask<M: SpeechModel>(model: &M, session: &mut Session) -> Option<Reply> {
+    if !model.capabilities().text_input {
+        return None;
+    }
+    prompt(model, session).await;
+    soon("a text is answered", async {
+        let mut reply: Option<Reply> = None;
+        loop {
+            let event = next(session).await;
+            let id = match &event {
+                ModelEvent::Caption(id, _)
+                | ModelEvent::Audio(id, _)
+                | ModelEvent::ReplyEnded(id) => *id,
+                _ => continue,
+            };
+            let reply = reply.get_or_insert(Reply {
+                id,
+                captions: 0,
+                audio: Duration::ZERO,
+                rates: Vec::new(),
+            });
+            assert_eq!(reply.id, id, "a reply ends before another one begins");
+            match event {
+                ModelEvent::Caption(..) => reply.captions += 1,
+                ModelEvent::Audio(_, frame) => {
+                    reply.audio += frame.duration();
+                    reply.rates.push(frame.rate());
+                }
+                _ => break,
+            }
+        }
+        reply
+    })
+    .await
+}
+
+async fn prompt<M: SpeechModel>(model: &M, session: &Session) {
+    if model.capabilities().text_input {
+        let text = "Please say one short sentence.".to_owned();
+        send(&session.commands, ModelCommand::Text(text)).await;
+    }
+}
+
+async fn open<M: SpeechModel>(model: &M, seed: SessionSeed) -> Session {
+    let session: Result<_, ProviderError> = soon("a session opens", model.open(seed)).await;
+    session.expect("a session can be opened")
+}
+
+async fn send(commands: &mpsc::Sender<ModelCommand>, command: ModelCommand) {
+    let sent = soon("a session takes commands", commands.send(command)).await;
+    assert!(sent.is_ok(), "a live session takes commands");
+}
+
+/// The next event; meanwhile the caller is silent, in the pace of speech.
+async fn next(session: &mut Session) -> ModelEvent {
+    loop {
+        match tokio::time::timeout(FRAME, session.events.recv()).await {
+            Ok(event) => break event.expect("the session goes on").expect("no failure"),
+            Err(_) => {
+                let frame = AudioFrame::silence(SampleRate::Hz16000);
+                send(&session.commands, ModelCommand::Audio(frame)).await;
+            }
+        }
+    }
+}
+
+async fn finish(session: &mut Session) {
+    send(&session.commands, ModelCommand::Finish).await;
+    soon("a finished session ends its events", async {
+        while let Some(event) = session.events.recv().await {
+            event.expect("a session that is asked to finish does not fail");
+        }
+    })
+    .await;
+}
+
+fn seed(rate: SampleRate) -> SessionSeed {
+    SessionSeed::new(
+        CallId::new("conformance"),
+        "You are a friendly assistant on the phone. Answer in one short sentence.",
+        rate,
+    )
+}
+
+/// Frames in ten seconds.
+const TEN_SECONDS: usize = 500;

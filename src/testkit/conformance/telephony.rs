@@ -1,0 +1,370 @@
+//! The contract of [`Telephony`].
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::soon;
+use crate::{
+    audio::{AudioFrame, SampleRate},
+    telephony::{CallCommand, CallEvent, Leg, MarkId, Telephony, memory::Phone},
+};
+
+/// The person at the far end of a call, behind the carrier.
+#[async_trait]
+pub trait RemoteParty: Send + Sync {
+    /// Says one full frame at the leg's rate.
+    async fn speak(&mut self, frame: AudioFrame);
+
+    /// Presses one of `0-9`, `*`, `#`.
+    async fn press(&mut self, key: char);
+
+    /// Hangs up.
+    async fn hang_up(&mut self);
+
+    /// All samples that were played to it until now, in order, in the pace of speech.
+    async fn heard(&mut self) -> Vec<i16>;
+
+    /// Waits until the line is dead.
+    async fn ended(&mut self);
+}
+
+#[async_trait]
+impl RemoteParty for Phone {
+    async fn speak(&mut self, frame: AudioFrame) {
+        Self::speak(self, frame).await;
+    }
+
+    async fn press(&mut self, key: char) {
+        Self::press(self, key).await;
+    }
+
+    async fn hang_up(&mut self) {
+        Self::hang_up(self).await;
+    }
+
+    async fn heard(&mut self) -> Vec<i16> {
+        let frames = Self::heard(self);
+        frames.iter().flat_map(AudioFrame::samples).collect()
+    }
+
+    async fn ended(&mut self) {
+        Self::ended(self).await;
+    }
+}
+
+/// Runs everything in this module. `make` makes a fresh telephony that one party calls, or is
+/// about to.
+pub async fn telephony<T: Telephony, R: RemoteParty>(make: impl AsyncFn() -> (T, R)) {
+    the_callers_voice_arrives_whole_and_in_order(make().await).await;
+    keys_arrive(make().await).await;
+    what_is_played_is_heard_whole_and_in_order(make().await).await;
+    what_was_not_played_is_forgotten_on_clear(make().await).await;
+    marks_are_answered_after_what_came_before_them(make().await).await;
+    cleared_marks_are_never_answered(make().await).await;
+    commands_are_obeyed_while_nobody_reads_events(make().await).await;
+    a_caller_who_hangs_up_ends_the_events(make().await).await;
+    hanging_up_ends_the_call_and_the_events(make().await).await;
+    a_dropped_leg_hangs_up(make().await).await;
+    a_call_survives_answers_that_are_given_up(make().await).await;
+}
+
+/// Caller audio comes in order, in full frames of the leg's rate.
+pub async fn the_callers_voice_arrives_whole_and_in_order<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    let rate = leg.info.rate;
+    let mut heard = Vec::new();
+    for level in 1..=50 {
+        caller.speak(tone(rate, level)).await;
+        // Lines may send silence of their own.
+        while heard.len() < usize::from(level.unsigned_abs()) {
+            if let CallEvent::Audio(frame) = next(&mut leg).await {
+                assert_eq!(frame.rate(), rate, "frames have the rate of the leg");
+                assert_eq!(frame.pcm().len(), rate.bytes_per_frame(), "frames are full");
+                heard.extend((!is_silence(&frame)).then_some(frame));
+            }
+        }
+    }
+    let said: Vec<_> = (1..=50).map(|level| tone(rate, level)).collect();
+    assert!(
+        heard == said,
+        "the caller's frames arrive once each, in order"
+    );
+}
+
+/// Keys arrive in the order in which they were pressed.
+pub async fn keys_arrive<T: Telephony, R: RemoteParty>((telephony, mut caller): (T, R)) {
+    let mut leg = answer(&telephony).await;
+    for key in ['5', '0', '*', '#', '#'] {
+        caller.press(key).await;
+        let pressed = find(&mut leg, |event| match event {
+            CallEvent::Dtmf(key) => Some(*key),
+            _ => None,
+        });
+        assert_eq!(pressed.await, key);
+    }
+}
+
+/// Played frames reach the party, all of them, in order.
+pub async fn what_is_played_is_heard_whole_and_in_order<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    let rate = leg.info.rate;
+    let mut played = Vec::new();
+    for level in 1..=25 {
+        let frame = tone(rate, level);
+        played.extend(frame.samples());
+        command(&leg, CallCommand::Play(frame)).await;
+    }
+    let heard = hears(&mut leg, &mut caller, |heard| heard.len() >= played.len());
+    assert!(heard.await == played, "what is played is heard, in order");
+}
+
+/// After a clear nothing of what was not played yet is heard any more.
+pub async fn what_was_not_played_is_forgotten_on_clear<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    let rate = leg.info.rate;
+    play(&mut leg, LONG, OLD).await;
+    hears(&mut leg, &mut caller, |heard| heard.contains(&OLD)).await;
+    command(&leg, CallCommand::Clear).await;
+    play(&mut leg, 5, NEW).await;
+    let all_new = |heard: &[i16]| count(heard, NEW) >= 5 * rate.samples_per_frame();
+    let heard = hears(&mut leg, &mut caller, all_new).await;
+    let old = count(&heard, OLD);
+    assert!(
+        old < (LONG / 2) * rate.samples_per_frame(),
+        "a clear forgets what was not played: {old} samples of it were heard"
+    );
+    let first_new = heard.iter().position(|sample| *sample == NEW);
+    let last_old = heard.iter().rposition(|sample| *sample == OLD);
+    assert!(last_old < first_new, "nothing old is heard after a clear");
+}
+
+/// Where the leg has marks, each is answered once, after what came before it was played.
+pub async fn marks_are_answered_after_what_came_before_them<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    if !leg.info.leg.marks {
+        return;
+    }
+    let rate = leg.info.rate;
+    for (mark, level) in [(1, OLD), (2, NEW)] {
+        play(&mut leg, 10, level).await;
+        command(&leg, CallCommand::Mark(MarkId(mark))).await;
+    }
+    for (mark, level) in [(1, OLD), (2, NEW)] {
+        assert_eq!(played(&mut leg).await, MarkId(mark));
+        let heard = count(&caller.heard().await, level);
+        // What the carrier counts as played may be on its way to the ear.
+        let least = 5 * rate.samples_per_frame();
+        assert!(
+            heard >= least,
+            "mark {mark} was answered too early: {heard} samples"
+        );
+    }
+}
+
+/// A clear forgets marks, too.
+pub async fn cleared_marks_are_never_answered<T, R>((telephony, caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    if !leg.info.leg.marks {
+        return;
+    }
+    play(&mut leg, LONG, OLD).await;
+    command(&leg, CallCommand::Mark(MarkId(1))).await;
+    command(&leg, CallCommand::Clear).await;
+    play(&mut leg, 2, NEW).await;
+    command(&leg, CallCommand::Mark(MarkId(2))).await;
+    assert_eq!(played(&mut leg).await, MarkId(2));
+    drop(caller);
+}
+
+/// Both channels keep moving: a leg whose events lie unread still obeys.
+pub async fn commands_are_obeyed_while_nobody_reads_events<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let leg = answer(&telephony).await;
+    let rate = leg.info.rate;
+    let flood = async {
+        loop {
+            caller.speak(tone(rate, OLD)).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    // Either the events are full by then, or the line takes them without end.
+    let _ = tokio::time::timeout(Duration::from_millis(500), flood).await;
+    for _ in 0..LONG {
+        command(&leg, CallCommand::Play(tone(rate, NEW))).await;
+    }
+    command(&leg, CallCommand::HangUp).await;
+    soon("a leg obeys while its events lie unread", caller.ended()).await;
+    drop(leg);
+}
+
+/// `HungUp` is the last event, then the events end.
+pub async fn a_caller_who_hangs_up_ends_the_events<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    caller.hang_up().await;
+    hangs_up(&mut leg).await;
+}
+
+/// The command to hang up ends the call, and the events like a caller's own hanging up.
+pub async fn hanging_up_ends_the_call_and_the_events<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    command(&leg, CallCommand::HangUp).await;
+    hangs_up(&mut leg).await;
+    soon("the command to hang up ends the call", caller.ended()).await;
+}
+
+/// A leg that is dropped hangs up.
+pub async fn a_dropped_leg_hangs_up<T: Telephony, R: RemoteParty>((telephony, mut caller): (T, R)) {
+    let leg = answer(&telephony).await;
+    drop(leg);
+    soon("a dropped leg hangs up", caller.ended()).await;
+}
+
+/// `answer` is cancel safe: dropping its future loses no call.
+pub async fn a_call_survives_answers_that_are_given_up<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let impatient = async {
+        loop {
+            let patience = Duration::from_millis(1);
+            if let Ok(leg) = tokio::time::timeout(patience, telephony.answer()).await {
+                break leg.expect("a call comes");
+            }
+        }
+    };
+    let mut leg = soon("an answer that was given up loses no call", impatient).await;
+    caller.press('7').await;
+    let pressed = find(&mut leg, |event| match event {
+        CallEvent::Dtmf(key) => Some(*key),
+        _ => None,
+    });
+    assert_eq!(pressed.await, '7');
+}
+
+async fn answer<T: Telephony>(telephony: &T) -> Leg {
+    let leg = soon("a call comes", telephony.answer()).await;
+    leg.expect("a call can be answered")
+}
+
+async fn command(leg: &Leg, command: CallCommand) {
+    let sent = soon("a leg takes commands", leg.duplex.commands.send(command)).await;
+    assert!(sent.is_ok(), "a live leg takes commands");
+}
+
+async fn play(leg: &mut Leg, frames: usize, level: i16) {
+    for _ in 0..frames {
+        command(leg, CallCommand::Play(tone(leg.info.rate, level))).await;
+        // Read meanwhile, as an agent does.
+        while let Ok(event) = leg.duplex.events.try_recv() {
+            event.expect("no failure");
+        }
+    }
+}
+
+async fn next(leg: &mut Leg) -> CallEvent {
+    let event = soon("an event comes", leg.duplex.events.recv()).await;
+    event.expect("the call goes on").expect("no failure")
+}
+
+async fn find<V>(leg: &mut Leg, wanted: impl Fn(&CallEvent) -> Option<V>) -> V {
+    let found = async {
+        loop {
+            if let Some(value) = wanted(&next(leg).await) {
+                break value;
+            }
+        }
+    };
+    soon("the event comes", found).await
+}
+
+async fn played(leg: &mut Leg) -> MarkId {
+    find(leg, |event| match event {
+        CallEvent::Played(mark) => Some(*mark),
+        _ => None,
+    })
+    .await
+}
+
+async fn hangs_up(leg: &mut Leg) {
+    find(leg, |event| (*event == CallEvent::HungUp).then_some(())).await;
+    let after = soon("the events end", leg.duplex.events.recv()).await;
+    assert!(
+        after.is_none(),
+        "nothing comes after the hanging up: {after:?}"
+    );
+}
+
+/// What the party heard, without silence, once that is `enough`. Events are read meanwhile.
+async fn hears<R: RemoteParty>(
+    leg: &mut Leg,
+    party: &mut R,
+    enough: impl Fn(&[i16]) -> bool,
+) -> Vec<i16> {
+    let listen = async {
+        loop {
+            let mut heard = party.heard().await;
+            heard.retain(|sample| *sample != 0);
+            if enough(&heard) {
+                break heard;
+            }
+            let pause = Duration::from_millis(5);
+            if let Ok(event) = tokio::time::timeout(pause, leg.duplex.events.recv()).await {
+                event.expect("the call goes on").expect("no failure");
+            }
+        }
+    };
+    soon("what is played is heard", listen).await
+}
+
+/// A full frame of one sample value.
+fn tone(rate: SampleRate, level: i16) -> AudioFrame {
+    let pcm: Vec<u8> = level.to_le_bytes().repeat(rate.samples_per_frame());
+    AudioFrame::new(Bytes::from(pcm), rate)
+}
+
+fn is_silence(frame: &AudioFrame) -> bool {
+    frame.samples().all(|sample| sample == 0)
+}
+
+fn count(samples: &[i16], level: i16) -> usize {
+    samples.iter().filter(|sample| **sample == level).count()
+}
+
+/// Frames that take so long to play that a clear comes in between: 3 s.
+const LONG: usize = 150;
+const OLD: i16 = 1_000;
+const NEW: i16 = 2_000;

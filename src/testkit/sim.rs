@@ -1,0 +1,351 @@
+//! One conversation and a clock: hours of calls in milliseconds.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::{
+    audio::{AudioFrame, FRAME, SampleRate},
+    call::LegCapabilities,
+    clock,
+    conversation::{
+        Action, CallStats, Config, Conversation, EndReason, Input, Notice, SessionId, Setup, Step,
+    },
+    model::{ModelEvent, ReplyId},
+    telephony::{CallEvent, MarkId, Show},
+    transcript::Utterance,
+};
+
+/// A [`Conversation`] in simulated time, with an ear at the end of the line.
+///
+/// The ear plays frames as a carrier does: one after the other in real time, forgetting on
+/// [`Action::ClearPlayback`] what has not begun to sound, and answering marks once everything
+/// before them was played. Nothing here reads a clock after [`Sim::new`].
+#[derive(Debug)]
+pub struct Sim {
+    call: Conversation,
+    start: Instant,
+    now: Instant,
+    wake: Option<Instant>,
+    ear: Ear,
+    fed: BTreeMap<SessionId, Vec<(Instant, AudioFrame)>>,
+    told: Vec<String>,
+    lines: Vec<Utterance>,
+    notices: Vec<Notice>,
+    shown: Vec<Show>,
+    opened: Vec<SessionId>,
+    closed: Vec<SessionId>,
+    hung_up: bool,
+    ended: Option<EndReason>,
+    replies: u64,
+}
+
+/// What the caller hears.
+#[derive(Debug, Default)]
+struct Ear {
+    /// Frames by the time at which each begins to sound.
+    frames: Vec<(Instant, AudioFrame)>,
+    marks: VecDeque<(Instant, MarkId)>,
+    edge: Option<Instant>,
+    clears: usize,
+    deepest: Duration,
+}
+
+impl Sim {
+    /// A call at 16 kHz on a leg with marks, whose model is opening.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let setup = Setup {
+            rate: SampleRate::Hz16000,
+            leg: LegCapabilities {
+                marks: true,
+                text: true,
+            },
+            text_input: true,
+            greeting: None,
+            started: Timestamp::UNIX_EPOCH,
+        };
+        Self::with(config, setup)
+    }
+
+    /// A call of your own making, whose model is opening.
+    #[must_use]
+    pub fn with(config: Config, setup: Setup) -> Self {
+        let start = clock::now();
+        let mut sim = Self {
+            call: Conversation::new(config, setup, start),
+            start,
+            now: start,
+            wake: None,
+            ear: Ear::default(),
+            fed: BTreeMap::new(),
+            told: Vec::new(),
+            lines: Vec::new(),
+            notices: Vec::new(),
+            shown: Vec::new(),
+            opened: Vec::new(),
+            closed: Vec::new(),
+            hung_up: false,
+            ended: None,
+            replies: 0,
+        };
+        sim.drain();
+        sim
+    }
+
+    /// The same, with the model open.
+    #[must_use]
+    pub fn opened(config: Config) -> Self {
+        let mut sim = Self::new(config);
+        sim.input(Input::ModelOpened(SessionId(1)));
+        sim
+    }
+
+    /// Something happens now.
+    pub fn input(&mut self, input: Input) {
+        self.call.handle(self.now, input);
+        self.drain();
+    }
+
+    /// The current session reports.
+    pub fn model(&mut self, event: ModelEvent) {
+        let session = self.opened.last().copied().unwrap_or(SessionId(1));
+        self.input(Input::Model(session, event));
+    }
+
+    /// The model says a sentence: its caption, its audio at once, and its end. Answers with the
+    /// reply's name.
+    pub fn says(&mut self, text: &str, length: Duration) -> ReplyId {
+        let reply = self.begins(text, length);
+        self.model(ModelEvent::ReplyEnded(reply));
+        reply
+    }
+
+    /// The model begins a reply and does not end it.
+    pub fn begins(&mut self, text: &str, length: Duration) -> ReplyId {
+        self.replies += 1;
+        let reply = ReplyId(self.replies);
+        self.model(ModelEvent::Caption(reply, text.to_owned()));
+        let mut left = length;
+        while !left.is_zero() {
+            let piece = left.min(FRAME * 4);
+            let bytes = usize::try_from(piece.as_millis()).unwrap_or_default() * 32;
+            let number = u8::try_from(self.replies % 250).unwrap_or_default() + 1;
+            self.model(ModelEvent::Audio(
+                reply,
+                AudioFrame::new(Bytes::from(vec![number; bytes]), SampleRate::Hz16000),
+            ));
+            left -= piece;
+        }
+        reply
+    }
+
+    /// The caller speaks (or is silent) for a while, in frames of real time.
+    pub fn caller(&mut self, voice: bool, length: Duration) {
+        let until = self.now + length;
+        self.input(Input::Voice(voice));
+        while self.now < until {
+            self.input(Input::Call(CallEvent::Audio(AudioFrame::silence(
+                SampleRate::Hz16000,
+            ))));
+            self.run_for(FRAME);
+        }
+        if voice {
+            self.input(Input::Voice(false));
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, length: Duration) {
+        let until = self.now + length;
+        loop {
+            let mark = self.ear.marks.front().map(|(at, _)| *at);
+            let next = self
+                .wake
+                .into_iter()
+                .chain(mark)
+                .min()
+                .filter(|at| *at <= until);
+            let Some(next) = next else { break };
+            assert!(
+                self.wake.is_none_or(|wake| wake >= self.now),
+                "asked to wake up in the past"
+            );
+            self.now = self.now.max(next);
+            match self.ear.marks.front() {
+                Some((at, mark)) if *at <= self.now => {
+                    let mark = *mark;
+                    self.ear.marks.pop_front();
+                    self.input(Input::Call(CallEvent::Played(mark)));
+                }
+                Some(_) | None => self.input(Input::Tick),
+            }
+        }
+        self.now = until;
+    }
+
+    /// How long the call has lasted.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// What has sounded in the caller's ear by now.
+    #[must_use]
+    pub fn heard(&self) -> Duration {
+        self.ear
+            .frames
+            .iter()
+            .filter(|(at, _)| *at < self.now)
+            .map(|(_, frame)| frame.duration())
+            .sum()
+    }
+
+    /// The frames that sounded, with when each began, counted from the start of the call.
+    pub fn sounded(&self) -> impl Iterator<Item = (Duration, &AudioFrame)> {
+        let now = self.now;
+        self.ear
+            .frames
+            .iter()
+            .filter(move |(at, _)| *at < now)
+            .map(|(at, frame)| (*at - self.start, frame))
+    }
+
+    /// The most that the carrier ever held.
+    #[must_use]
+    pub fn deepest_buffer(&self) -> Duration {
+        self.ear.deepest
+    }
+
+    /// How often the carrier was told to forget.
+    #[must_use]
+    pub fn clears(&self) -> usize {
+        self.ear.clears
+    }
+
+    /// What a session was fed, with when, counted from the start of the call.
+    pub fn fed(&self, session: SessionId) -> impl Iterator<Item = (Duration, &AudioFrame)> {
+        self.fed
+            .get(&session)
+            .into_iter()
+            .flatten()
+            .map(|(at, frame)| (*at - self.start, frame))
+    }
+
+    /// The texts that models were told.
+    #[must_use]
+    pub fn told(&self) -> &[String] {
+        &self.told
+    }
+
+    /// The transcript so far, in the order of commitment.
+    #[must_use]
+    pub fn lines(&self) -> &[Utterance] {
+        &self.lines
+    }
+
+    /// The transcript as `speaker: text`, with ` [cut]` where it was.
+    #[must_use]
+    pub fn transcript(&self) -> Vec<String> {
+        let cut = |line: &Utterance| if line.cut { " [cut]" } else { "" };
+        self.lines
+            .iter()
+            .map(|line| format!("{}: {}{}", line.speaker.as_str(), line.text, cut(line)))
+            .collect()
+    }
+
+    /// What observers were told.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// What a leg with a screen showed.
+    #[must_use]
+    pub fn shown(&self) -> &[Show] {
+        &self.shown
+    }
+
+    /// The sessions that were asked for, and those that were closed.
+    #[must_use]
+    pub fn sessions(&self) -> (&[SessionId], &[SessionId]) {
+        (&self.opened, &self.closed)
+    }
+
+    /// Whether the leg was told to hang up.
+    #[must_use]
+    pub fn hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    /// Why the call ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<&EndReason> {
+        self.ended.as_ref()
+    }
+
+    /// The figures so far.
+    #[must_use]
+    pub fn stats(&self) -> CallStats {
+        self.call.stats()
+    }
+
+    /// The conversation itself.
+    #[must_use]
+    pub fn conversation(&self) -> &Conversation {
+        &self.call
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.call.step() {
+                Step::Do(action) => self.perform(action),
+                Step::Wait(wake) => {
+                    self.wake = wake;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        assert!(self.ended.is_none(), "{} after the end", action.name());
+        match action {
+            Action::OpenModel(id) => self.opened.push(id),
+            Action::Feed(id, frame) => self.fed.entry(id).or_default().push((self.now, frame)),
+            Action::Tell(_, text) => self.told.push(text),
+            Action::CloseModel(id) => self.closed.push(id),
+            Action::Play(frame) => self.ear.play(self.now, frame),
+            Action::Mark(mark) => self
+                .ear
+                .marks
+                .push_back((self.ear.edge.unwrap_or(self.now).max(self.now), mark)),
+            Action::ClearPlayback => self.ear.clear(self.now),
+            Action::Show(show) => self.shown.push(show),
+            Action::HangUp => self.hung_up = true,
+            Action::Record(line) => self.lines.push(line),
+            Action::Publish(notice) => self.notices.push(notice),
+            Action::End(reason) => self.ended = Some(reason),
+        }
+    }
+}
+
+impl Ear {
+    fn play(&mut self, now: Instant, frame: AudioFrame) {
+        let at = self.edge.unwrap_or(now).max(now);
+        self.edge = Some(at + frame.duration());
+        self.deepest = self.deepest.max(at + frame.duration() - now);
+        self.frames.push((at, frame));
+    }
+
+    fn clear(&mut self, now: Instant) {
+        self.clears += 1;
+        self.marks.clear();
+        self.frames.retain(|(at, _)| *at < now);
+        self.edge = self.frames.last().map(|(at, frame)| *at + frame.duration());
+    }
+}

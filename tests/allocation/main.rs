@@ -1,0 +1,6 @@
+//! What must not allocate, does not.
+
+mod conversation;
+mod framing;
+
+mod sound;

@@ -1,0 +1,6 @@
+//! Every provider runs the suite of its trait.
+
+mod lead;
+mod model;
+mod telephony;
+mod transcript;

@@ -1,0 +1,6 @@
+//! The conversation core in simulated time.
+
+mod barge_in;
+mod endings;
+mod invariants;
+mod turns;

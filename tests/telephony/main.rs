@@ -1,0 +1,13 @@
+//! Callers over real sockets, in memory and on a paused clock; and a few over a real network.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test is the shell: it hands the time out"
+)]
+
+mod browser;
+mod carrier;
+mod leg;
+mod line;
+mod network;
+mod sockets;
+mod webhooks;

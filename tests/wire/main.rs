@@ -1,0 +1,3 @@
+//! Wire codecs on recorded frames.
+
+mod vonage;
