@@ -1,7 +1,7 @@
-//! Fakes, simulations and conformance suites for your own tests; outside semver.
+//! Fakes of the outside world for your own tests: strict, local, offline.
 //!
-//! The fakes speak the real wire protocols over loopback, enforce them strictly and say what was
-//! violated; they never forgive.
+//! A fake speaks the real protocol on a loopback port and reports what was done against it; it
+//! never forgives. Everything here is outside semver.
 
 pub mod sim;
 

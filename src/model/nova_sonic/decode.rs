@@ -10,7 +10,7 @@
 //!   nothing repeated.
 //! - Nova Sonic has no event for the start of speech, so there is no `SpeechStarted`.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::collections::VecDeque;
 
 use base64::{
     Engine, alphabet,
@@ -25,7 +25,7 @@ use crate::{
     model::{ModelEvent, ReplyId, Usage},
 };
 
-use super::turn::Turns;
+use super::{shapes, turn::Turns};
 
 /// Understands the output of one session. It knows what was said, so it has no `Debug`.
 pub(super) struct Decoder {
@@ -94,7 +94,7 @@ impl Decoder {
 
     /// Reads one JSON document and calls `emit` for everything that it means.
     pub(super) fn decode(&mut self, json: &[u8], emit: &mut impl FnMut(Output)) {
-        let event = match serde_json::from_slice::<wire::Envelope<'_>>(json) {
+        let event = match serde_json::from_slice::<shapes::Envelope<'_>>(json) {
             Ok(envelope) => envelope.event,
             Err(error) => {
                 // The text of the error may quote the document; its place does not.
@@ -139,7 +139,7 @@ impl Decoder {
         self.malformed
     }
 
-    fn on_start(&mut self, start: &wire::ContentStart<'_>) {
+    fn on_start(&mut self, start: &shapes::ContentStart<'_>) {
         let role = Role::parse(&start.role);
         let content = match start.kind.as_ref() {
             "TEXT" => {
@@ -173,7 +173,7 @@ impl Decoder {
         });
     }
 
-    fn rate_of(&self, start: &wire::ContentStart<'_>) -> Option<SampleRate> {
+    fn rate_of(&self, start: &shapes::ContentStart<'_>) -> Option<SampleRate> {
         let Some(hertz) = start
             .audio_output_configuration
             .as_ref()
@@ -188,7 +188,7 @@ impl Decoder {
         rate
     }
 
-    fn on_text(&mut self, text: &wire::TextOutput<'_>, emit: &mut impl FnMut(Output)) {
+    fn on_text(&mut self, text: &shapes::TextOutput<'_>, emit: &mut impl FnMut(Output)) {
         let current = self.turns.current();
         let block = self
             .blocks
@@ -253,7 +253,7 @@ impl Decoder {
         }
     }
 
-    fn on_audio(&mut self, audio: &wire::AudioOutput<'_>, emit: &mut impl FnMut(Output)) {
+    fn on_audio(&mut self, audio: &shapes::AudioOutput<'_>, emit: &mut impl FnMut(Output)) {
         let block = self.blocks.iter_mut().rev().find(|block| {
             // A server that leaves the id out can only mean the audio block that is open.
             block.id == audio.content_id
@@ -291,7 +291,7 @@ impl Decoder {
         }
     }
 
-    fn on_end(&mut self, end: &wire::ContentEnd<'_>, emit: &mut impl FnMut(Output)) {
+    fn on_end(&mut self, end: &shapes::ContentEnd<'_>, emit: &mut impl FnMut(Output)) {
         let block = self
             .blocks
             .iter()
@@ -339,7 +339,7 @@ impl Decoder {
         }
     }
 
-    fn on_usage(&mut self, event: &wire::UsageEvent, emit: &mut impl FnMut(Output)) {
+    fn on_usage(&mut self, event: &shapes::UsageEvent, emit: &mut impl FnMut(Output)) {
         let used = event.since(self.used);
         self.used += used;
         if used != Usage::default() {
@@ -364,8 +364,9 @@ impl Role {
     }
 }
 
+/// Whether text is a plan or what counts as said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Speculative,
     Final,
 }
@@ -389,188 +390,6 @@ pub(super) fn is_interruption_marker(text: &str) -> bool {
     let text = text.trim();
     text.starts_with('{')
         && serde_json::from_str::<Marker>(text).is_ok_and(|marker| marker.interrupted)
-}
-
-/// The shapes on the wire; everything may be missing.
-mod wire {
-    use super::{Cow, Deserialize, Stage, Usage};
-
-    #[derive(Deserialize)]
-    pub(super) struct Envelope<'a> {
-        #[serde(borrow)]
-        pub(super) event: Event<'a>,
-    }
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    pub(super) struct Event<'a> {
-        #[serde(borrow)]
-        pub(super) audio_output: Option<AudioOutput<'a>>,
-        #[serde(borrow)]
-        pub(super) text_output: Option<TextOutput<'a>>,
-        #[serde(borrow)]
-        pub(super) content_start: Option<ContentStart<'a>>,
-        #[serde(borrow)]
-        pub(super) content_end: Option<ContentEnd<'a>>,
-        pub(super) usage_event: Option<UsageEvent>,
-        #[serde(borrow)]
-        pub(super) tool_use: Option<ToolUse<'a>>,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct AudioOutput<'a> {
-        #[serde(borrow)]
-        pub(super) content_id: Cow<'a, str>,
-        #[serde(borrow)]
-        pub(super) content: Cow<'a, str>,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct TextOutput<'a> {
-        #[serde(borrow)]
-        pub(super) content_id: Cow<'a, str>,
-        #[serde(borrow)]
-        pub(super) role: Cow<'a, str>,
-        #[serde(borrow)]
-        pub(super) content: Cow<'a, str>,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct ContentStart<'a> {
-        #[serde(borrow)]
-        pub(super) content_id: Cow<'a, str>,
-        #[serde(borrow, rename = "type")]
-        pub(super) kind: Cow<'a, str>,
-        #[serde(borrow)]
-        pub(super) role: Cow<'a, str>,
-        /// JSON in a string.
-        additional_model_fields: Option<String>,
-        pub(super) audio_output_configuration: Option<Format>,
-    }
-
-    impl ContentStart<'_> {
-        pub(super) fn stage(&self) -> Option<Stage> {
-            #[derive(Deserialize)]
-            #[serde(rename_all = "camelCase")]
-            struct Fields {
-                generation_stage: String,
-            }
-            let fields: Fields =
-                serde_json::from_str(self.additional_model_fields.as_deref()?).ok()?;
-            match fields.generation_stage.as_str() {
-                "FINAL" => Some(Stage::Final),
-                "SPECULATIVE" => Some(Stage::Speculative),
-                _ => None,
-            }
-        }
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct Format {
-        pub(super) sample_rate_hertz: Option<u32>,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct ContentEnd<'a> {
-        #[serde(borrow)]
-        pub(super) content_id: Cow<'a, str>,
-        #[serde(borrow, rename = "type")]
-        pub(super) kind: Cow<'a, str>,
-        #[serde(borrow)]
-        pub(super) stop_reason: Cow<'a, str>,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct ToolUse<'a> {
-        #[serde(borrow)]
-        pub(super) tool_use_id: Cow<'a, str>,
-        #[serde(borrow)]
-        pub(super) tool_name: Cow<'a, str>,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub(super) struct UsageEvent {
-        total_input_tokens: u64,
-        total_output_tokens: u64,
-        details: Details,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Details {
-        delta: Option<Tokens>,
-        total: Option<Tokens>,
-    }
-
-    #[derive(Clone, Copy, Default, Deserialize)]
-    #[serde(default)]
-    struct Tokens {
-        input: Kinds,
-        output: Kinds,
-    }
-
-    #[derive(Clone, Copy, Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Kinds {
-        speech_tokens: u64,
-        text_tokens: u64,
-    }
-
-    impl UsageEvent {
-        /// What was used since the last event: as the event says, or else the difference
-        /// between its totals and what is `known`. Bare totals do not tell speech from text and
-        /// count as speech, so that they are never taken for cheaper than they are.
-        pub(super) fn since(&self, known: Usage) -> Usage {
-            if let Some(delta) = self.details.delta {
-                return delta.usage();
-            }
-            let total = self.details.total.map_or_else(
-                || Usage {
-                    input_speech_tokens: self
-                        .total_input_tokens
-                        .saturating_sub(known.input_text_tokens),
-                    input_text_tokens: known.input_text_tokens,
-                    output_speech_tokens: self
-                        .total_output_tokens
-                        .saturating_sub(known.output_text_tokens),
-                    output_text_tokens: known.output_text_tokens,
-                },
-                Tokens::usage,
-            );
-            Usage {
-                input_speech_tokens: total
-                    .input_speech_tokens
-                    .saturating_sub(known.input_speech_tokens),
-                input_text_tokens: total
-                    .input_text_tokens
-                    .saturating_sub(known.input_text_tokens),
-                output_speech_tokens: total
-                    .output_speech_tokens
-                    .saturating_sub(known.output_speech_tokens),
-                output_text_tokens: total
-                    .output_text_tokens
-                    .saturating_sub(known.output_text_tokens),
-            }
-        }
-    }
-
-    impl Tokens {
-        const fn usage(self) -> Usage {
-            Usage {
-                input_speech_tokens: self.input.speech_tokens,
-                input_text_tokens: self.input.text_tokens,
-                output_speech_tokens: self.output.speech_tokens,
-                output_text_tokens: self.output.text_tokens,
-            }
-        }
-    }
 }
 
 /// Amazon pads; whoever does not is understood too.

@@ -24,7 +24,9 @@ mod decode;
 mod error;
 mod history;
 mod input;
+mod reader;
 mod session;
+mod shapes;
 mod turn;
 mod wire;
 mod writer;
@@ -223,12 +225,12 @@ pub struct NovaSonicConfig {
     /// How long closing may take before the stream is cut. Default: 5 s, enough for the last
     /// words and counts to come.
     pub close_timeout: Duration,
-    /// How long the model may be silent, without any event, when a reply is due: after text, or
-    /// after words of a caller who has then been quiet. Default: 10 s, more than the slowest
-    /// first reply that was reported.
+    /// How long nothing may come from the model when a reply is due: after text, or after words
+    /// of a caller who has then been quiet. Default: 10 s, more than the slowest first reply
+    /// that was reported.
     pub reply_timeout: Duration,
-    /// How long the connection may refuse to take input. Default: 5 s; audio that is older is of
-    /// no use, and a dead peer is noticed no other way.
+    /// How long the connection may refuse to take input, and the session's user to take events.
+    /// Default: 5 s; audio that is older is of no use, and a dead peer is noticed no other way.
     pub stall_timeout: Duration,
     /// How many sessions share a connection. Default: 1. Sessions past a server's limit of
     /// streams hang silently, Bedrock's limit is not published, and idle connections are used

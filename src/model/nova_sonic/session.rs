@@ -1,48 +1,37 @@
 //! One session: how it opens, and the two tasks that keep it moving.
 //!
-//! The [writer](super::writer) owns the input and turns commands into events. The reader, here,
-//! drains the output whatever happens, since an undrained stream would stall the connection. The
-//! reader has the last word: when it ends it takes the writer with it, and with both gone
-//! everything that the session held is free.
+//! The [writer](super::writer) owns the input and turns commands into events; the
+//! [reader](super::reader) drains the output. The reader has the last word: when it ends it takes
+//! the writer with it, and with both gone everything that the session held is free.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use aws_sdk_bedrockruntime::{
-    error::SdkError,
-    operation::RequestId,
-    primitives::event_stream::EventReceiver,
-    types::{
-        InvokeModelWithBidirectionalStreamOutput as Down,
-        error::InvokeModelWithBidirectionalStreamOutputError as DownError,
-    },
-};
+use aws_sdk_bedrockruntime::operation::RequestId;
 use tokio::{
-    sync::mpsc::{self, OwnedPermit, error::SendTimeoutError},
+    sync::mpsc::{self, OwnedPermit},
     task::JoinHandle,
-    time::{sleep_until, timeout},
+    time::timeout,
 };
 use tracing::{Instrument, debug, info_span, warn};
 
 use super::{
     Inner,
     connection::Lease,
-    decode::{Decoder, Output},
-    error::{at_open, blames_connection, failure, in_stream},
+    decode::Decoder,
+    error::{at_open, blames_connection, failure},
     input::{self, Ear},
+    reader::{Ended, Reader},
     wire::Encoder,
-    writer::{self, Notice, Order, Stop, Writer},
+    writer::{self, Order, Writer},
 };
 use crate::{
     clock::now,
     duplex::Duplex,
     error::{ProviderError, ProviderErrorKind},
-    model::{ModelEvent, Session, SessionSeed},
+    model::{ModelCommand, ModelEvent, Session, SessionSeed},
 };
 
 /// Opens a session that knows `seed`.
@@ -118,6 +107,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         request_id,
         reply_timeout: config.reply_timeout,
         close_timeout: config.close_timeout,
+        stall_timeout: config.stall_timeout,
         heard: false,
         closing: None,
         lost: None,
@@ -129,7 +119,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
 
 async fn writing(
     writer: Writer,
-    commands: mpsc::Receiver<crate::model::ModelCommand>,
+    commands: mpsc::Receiver<ModelCommand>,
     orders: mpsc::Receiver<Order>,
     held: Arc<Held>,
 ) {
@@ -207,222 +197,6 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Why a session ended that was not told to.
-struct Ended {
-    error: ProviderError,
-    /// Its connection is not to be used again.
-    connection: bool,
-}
-
-impl Ended {
-    fn new(kind: ProviderErrorKind, detail: impl Into<String>) -> Self {
-        let connection = matches!(
-            kind,
-            ProviderErrorKind::Closed | ProviderErrorKind::TimedOut
-        );
-        Self {
-            error: failure(kind, detail),
-            connection,
-        }
-    }
-}
-
-struct Reader {
-    body: EventReceiver<Down, DownError>,
-    decoder: Decoder,
-    events: mpsc::Sender<Result<ModelEvent, ProviderError>>,
-    order: mpsc::Sender<Order>,
-    notices: Option<mpsc::Receiver<Notice>>,
-    ear: Arc<Ear>,
-    request_id: Option<String>,
-    reply_timeout: std::time::Duration,
-    close_timeout: std::time::Duration,
-    /// The service has said anything at all.
-    heard: bool,
-    /// The session is closing and will be cut at this time.
-    closing: Option<Instant>,
-    /// The input was refused; the output should tell why by this time.
-    lost: Option<Instant>,
-    /// Something should have come by this time.
-    reply_due: Option<Instant>,
-}
-
-impl Reader {
-    /// Reads until the stream ends. `Ok` means that it was told to.
-    async fn run(&mut self) -> Result<(), Ended> {
-        loop {
-            let wake = [self.closing, self.lost, self.reply_due]
-                .into_iter()
-                .flatten()
-                .min();
-            tokio::select! {
-                // What was asked must be known before the answer is looked at.
-                biased;
-                notice = next(&mut self.notices) => self.on_notice(notice)?,
-                received = self.body.recv() => match received {
-                    Ok(Some(down)) => self.on_event(down).await?,
-                    Ok(None) if self.closing.is_some() => return Ok(()),
-                    Ok(None) => return Err(Ended::new(
-                        ProviderErrorKind::Closed,
-                        "the service ended the stream",
-                    )),
-                    // Any error is final: the SDK repeats some for ever and hangs after others.
-                    Err(error) => return self.on_error(error),
-                },
-                () = sleep_until(wake.unwrap_or_else(now).into()), if wake.is_some() => {
-                    if self.on_time(now())? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    async fn on_event(&mut self, down: Down) -> Result<(), Ended> {
-        self.heard = true;
-        self.reply_due = None;
-        let Down::Chunk(part) = down else {
-            return Ok(());
-        };
-        let Some(json) = part.bytes() else {
-            return Ok(());
-        };
-        // Hardly any document means more than two things, and audio means one.
-        let mut outputs = Vec::with_capacity(1);
-        self.decoder
-            .decode(json.as_ref(), &mut |output| outputs.push(output));
-        for output in outputs {
-            match output {
-                Output::Event(event) => {
-                    if matches!(event, ModelEvent::CallerSaid(_)) {
-                        self.expect_reply();
-                    }
-                    self.forward(event).await?;
-                }
-                Output::ToolUse { id, name } => {
-                    warn!(
-                        tool = name,
-                        "the model called a tool that it was not offered"
-                    );
-                    if self.order.try_send(Order::RefuseTool(id)).is_err() {
-                        warn!("the call cannot be answered");
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands an event to the user, who has a few seconds to make room for it.
-    async fn forward(&self, event: ModelEvent) -> Result<(), Ended> {
-        match self.events.send_timeout(Ok(event), USER_STALL).await {
-            Ok(()) => Ok(()),
-            Err(SendTimeoutError::Timeout(_)) => Err(Ended::new(
-                ProviderErrorKind::TimedOut,
-                "the session's events are not being read",
-            )),
-            Err(SendTimeoutError::Closed(_)) => {
-                // Nobody listens any more: close by the book, and keep draining meanwhile.
-                if self.closing.is_none() {
-                    let _ = self.order.try_send(Order::Finish);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn on_error<R: std::fmt::Debug + Send + Sync + 'static>(
-        &self,
-        error: SdkError<DownError, R>,
-    ) -> Result<(), Ended> {
-        let connection = blames_connection(&error);
-        let error = in_stream(error, self.request_id.as_deref());
-        if self.closing.is_some() {
-            warn!(%error, "the session broke while it was being closed");
-            return Ok(());
-        }
-        Err(Ended { error, connection })
-    }
-
-    fn on_notice(&mut self, notice: Option<Notice>) -> Result<(), Ended> {
-        match notice {
-            Some(Notice::Asked(text)) => {
-                self.decoder.asked(text);
-                self.expect_reply();
-            }
-            Some(Notice::Closing) => {
-                self.closing = Some(now() + self.close_timeout);
-                self.reply_due = None;
-            }
-            Some(Notice::Stopped(_)) if self.closing.is_some() => {}
-            Some(Notice::Stopped(Stop::Refused)) => self.lost = Some(now() + REASON_DUE),
-            Some(Notice::Stopped(Stop::Stalled)) => {
-                return Err(Ended::new(
-                    ProviderErrorKind::TimedOut,
-                    "the connection takes no more input",
-                ));
-            }
-            Some(Notice::Stopped(Stop::WrongRate { got, due })) => {
-                return Err(Ended::new(
-                    ProviderErrorKind::Invalid,
-                    format!("audio at {got} in a session that was opened for {due}"),
-                ));
-            }
-            None => {
-                self.notices = None;
-                if self.closing.is_none() && self.lost.is_none() {
-                    return Err(Ended::new(
-                        ProviderErrorKind::Closed,
-                        "the writing half of the session is gone",
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A deadline has passed: whether the session ends by it, and how.
-    fn on_time(&mut self, now: Instant) -> Result<bool, Ended> {
-        let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
-        if passed(self.closing) {
-            warn!("the service did not end the stream in time; it is cut");
-            return Ok(true);
-        }
-        if passed(self.lost) {
-            return Err(Ended::new(
-                ProviderErrorKind::Closed,
-                "the service takes no more input",
-            ));
-        }
-        if passed(self.reply_due) {
-            // Who still speaks gets no reply yet.
-            let quiet_until = self.ear.last_heard() + self.reply_timeout;
-            if quiet_until <= now {
-                return Err(Ended::new(
-                    ProviderErrorKind::TimedOut,
-                    "a reply was due and nothing came",
-                ));
-            }
-            self.reply_due = Some(quiet_until);
-        }
-        Ok(false)
-    }
-
-    fn expect_reply(&mut self) {
-        if self.closing.is_none() {
-            self.reply_due = Some(now() + self.reply_timeout);
-        }
-    }
-}
-
-/// The next notice, or for ever nothing once there can be none.
-async fn next(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice> {
-    match notices {
-        Some(notices) => notices.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Five seconds of audio: a replay after a switch of sessions fits, a stall shows soon.
 const COMMANDS: usize = 256;
 
@@ -431,9 +205,3 @@ const EVENTS: usize = 512;
 
 /// Between the two tasks hardly anything is ever said.
 const NOTES: usize = 16;
-
-/// A user that does not read for this long is taken for dead.
-const USER_STALL: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// The reason for a refused input comes on the output side at once, if it comes.
-const REASON_DUE: std::time::Duration = std::time::Duration::from_secs(1);

@@ -240,6 +240,7 @@ impl FakeBedrock {
 
 impl Drop for FakeBedrock {
     fn drop(&mut self) {
+        self.server.stop();
         self.accepting.abort();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::INVALID_INPUT;
+use super::fault::{Exception, INVALID_INPUT};
 
 /// A rule of the protocol. Numbers in the descriptions are those of the Nova Sonic conformance
 /// checklist in the protocol reference.
@@ -194,8 +194,8 @@ pub enum End {
     ResetByClient,
     /// It was refused with an HTTP status.
     Refused,
-    /// An exception: its type and text, and whether the client closed its half in order then.
-    Exception(String),
+    /// The service ended it with this exception, asked for or not.
+    Exception(Exception),
     /// A fault that was asked for.
     Fault,
     /// The fake was dropped.

@@ -169,7 +169,7 @@ impl Rules {
                     format!("audio is not base64: {error}"),
                 )
             })?;
-        if pcm.is_empty() || pcm.len() % 2 != 0 {
+        if pcm.is_empty() || !pcm.len().is_multiple_of(2) {
             return Err(Breach::invalid(
                 Rule::AudioContainer,
                 format!("audio of {} bytes is no number of samples", pcm.len()),

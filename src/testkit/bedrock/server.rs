@@ -47,6 +47,7 @@ pub(super) struct Server {
     violations: Mutex<Vec<Violation>>,
     connections: AtomicUsize,
     open_connections: AtomicUsize,
+    is_stopped: AtomicBool,
     pub(super) changed: Notify,
 }
 
@@ -65,6 +66,7 @@ impl Server {
             violations: Mutex::default(),
             connections: AtomicUsize::new(0),
             open_connections: AtomicUsize::new(0),
+            is_stopped: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -89,6 +91,15 @@ impl Server {
 
     pub(super) fn session_finished(&self) {
         self.changed.notify_waiters();
+    }
+
+    /// The fake was dropped: what ends now, ends with it.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
     pub(super) fn connections(&self) -> usize {

@@ -71,6 +71,8 @@ pub(super) struct Session {
     end: Option<End>,
     rate: crate::audio::SampleRate,
     has_started: bool,
+    /// Replies and interruptions, as recorded last.
+    spoke: (usize, usize),
     pcm: Vec<u8>,
 }
 
@@ -138,6 +140,7 @@ impl Session {
             end: None,
             rate: crate::audio::SampleRate::Hz16000,
             has_started: false,
+            spoke: (0, 0),
             pcm: Vec::new(),
         };
         (session, output)
@@ -167,16 +170,19 @@ impl Session {
                     self.end.get_or_insert(End::ResetByClient);
                     break;
                 }
+                () = sleep_until(due) => self.tick(),
                 () = room(output.as_ref()), if queued => self.send(output.as_ref()),
+                Some(command) = commands.recv() => self.obey(command, &mut output),
                 frame = body.frame(), if self.flow.reads && !self.flow.input_over => {
                     self.receive(frame, &body);
                 }
-                Some(command) = commands.recv() => self.obey(command, &mut output),
-                () = sleep_until(due) => self.tick(),
             }
         }
         drop(body);
-        self.record.finish(self.end.unwrap_or(End::Stopped));
+        self.record.finish(match self.end {
+            Some(end) if !self.server.is_stopped() => end,
+            _ => End::Stopped,
+        });
         self.server.session_finished();
     }
 
@@ -216,6 +222,9 @@ impl Session {
 
     /// Sends the response headers, once.
     fn answer(&mut self) {
+        if self.headers == Headers::Never {
+            return;
+        }
         if let Some((answer, body)) = self.unanswered.take() {
             self.record.answered();
             let response = server::response(200, EVENT_STREAM, &self.request_id, body);
@@ -261,6 +270,7 @@ impl Session {
             for breach in self.rules.noted() {
                 self.note(breach);
             }
+            self.speaker_done();
         }
     }
 
@@ -387,7 +397,10 @@ impl Session {
             Command::Interrupt => self.speaker.interrupt(now),
             Command::UserSaid(text) => self.speaker.caller_said(&text),
             Command::Fault(fault) => self.suffer(fault, output),
-            Command::Answer => self.answer(),
+            Command::Answer => {
+                self.headers = Headers::AtOnce;
+                self.answer();
+            }
         }
         self.speaker_done();
     }
@@ -418,8 +431,10 @@ impl Session {
         for id in self.speaker.called.drain(..) {
             self.rules.tool_called(id);
         }
-        self.record
-            .spoke(self.speaker.replies, self.speaker.interruptions);
+        let spoke = (self.speaker.replies, self.speaker.interruptions);
+        if std::mem::replace(&mut self.spoke, spoke) != spoke {
+            self.record.spoke(spoke.0, spoke.1);
+        }
     }
 
     /// Lets the faults strike whose time has come.
@@ -483,8 +498,10 @@ impl Session {
                 self.flow.aborted = true;
             }
             Fault::ResetTcp => {
+                // The session waits for the reset: were it to end first, its stream would too.
                 self.wire.reset();
-                self.flow.aborted = true;
+                self.flow.sends = false;
+                self.flow.judges = false;
             }
             Fault::CorruptFrame => {
                 self.answer();
@@ -535,7 +552,7 @@ impl Session {
         if self.end.is_some() {
             return;
         }
-        self.end = Some(End::Exception(exception.message.clone()));
+        self.end = Some(End::Exception(exception.clone()));
         self.speaker
             .emitter
             .queue

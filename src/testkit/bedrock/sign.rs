@@ -372,7 +372,7 @@ mod tests {
         write_message_to(&frame(last, Bytes::new()), &mut outer).unwrap();
         assert_eq!(
             hex(&outer),
-            "0000005300000043f5447a58103a6368756e6b2d7369676e6174757265060020a0f47051cf1860372852\
+            "0000005300000043f5447a58103a6368756e6b2d7369676e6174757265060020a0f47051cf1860372853\
              47749a06498808af7545bd87dedbe42062e2e40b52fc053a64617465080000019b76daa8003edcb66a"
         );
     }

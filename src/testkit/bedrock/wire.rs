@@ -110,9 +110,8 @@ pub(super) fn parse(json: &[u8]) -> Result<Event<'_>, Breach> {
     let Value::Object(mut top) = value else {
         return Err(malformed("event is not a JSON object".into()));
     };
-    let event = match (top.remove("event"), top.len()) {
-        (Some(Value::Object(event)), 0) => event,
-        _ => return Err(malformed("event must have the single key `event`".into())),
+    let (Some(Value::Object(event)), 0) = (top.remove("event"), top.len()) else {
+        return Err(malformed("event must have the single key `event`".into()));
     };
     let mut entries = event.into_iter();
     match (entries.next(), entries.next()) {
@@ -160,6 +159,15 @@ pub(super) fn chunk(json: &[u8], order: Order) -> Bytes {
     }
     payload.push('}');
     frame(headers, payload.into())
+}
+
+/// The event inside a frame of ours.
+#[cfg(test)]
+pub(super) fn event_in(mut frame: Bytes) -> Value {
+    let message = read_message_from(&mut frame).unwrap();
+    let part: Value = serde_json::from_slice(message.payload()).unwrap();
+    let event = STANDARD.decode(part["bytes"].as_str().unwrap()).unwrap();
+    serde_json::from_slice(&event).unwrap()
 }
 
 /// An event frame of a kind that the operation does not define.
@@ -300,8 +308,8 @@ mod tests {
 
     #[test]
     fn a_reply_frame_reads_back_as_its_event() {
-        let frame = chunk(b"{}", Order::Service);
-        let message = read_message_from(&mut frame.clone()).unwrap();
+        let mut frame = chunk(b"{}", Order::Service);
+        let message = read_message_from(&mut frame).unwrap();
         let payload: Value = serde_json::from_slice(message.payload()).unwrap();
         assert_eq!(payload["bytes"], "e30=");
         assert_eq!(payload["p"], "ab");

@@ -1,7 +1,7 @@
 //! The contracts of the four traits as tests that every provider runs.
 //!
 //! Each module has one function per sentence of its trait's contract, and each trait one function
-//! that runs them all: [`transcript_sink`], [`lead_store`], [`speech_model`] and [`telephony`].
+//! that runs them all: [`transcript_sink`], [`lead_store`], [`speech_model`] and [`telephony()`].
 //! A provider that calls it cannot forget one. They are given a closure that makes a fresh
 //! provider, and panic with the sentence that does not hold.
 //!

@@ -242,6 +242,12 @@ impl Call {
         self.line.until(|state, _| state.end.ok_or(None)).await
     }
 
+    /// Whether the call is over, its last events included.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.line.lock().end.is_some()
+    }
+
     /// Waits until `condition` holds; it is asked again whenever something happened in the call.
     /// `false`: the call ended first.
     pub async fn until(&self, mut condition: impl FnMut(&Self) -> bool) -> bool {
@@ -307,13 +313,13 @@ pub struct Mark {
 pub struct Arrival {
     /// When it was received, or sent.
     pub at: Instant,
-    /// Its first eight samples as bytes, to tell tagged frames apart.
-    pub head: [u8; 16],
+    /// Its first ten samples as bytes, to tell tagged frames apart.
+    pub head: [u8; 20],
 }
 
 impl Arrival {
     pub(super) fn new(at: Instant, frame: &[u8]) -> Self {
-        let mut head = [0; 16];
+        let mut head = [0; 20];
         for (to, from) in head.iter_mut().zip(frame) {
             *to = *from;
         }

@@ -101,16 +101,8 @@ async fn a_caller_who_speaks_over_a_reply_interrupts_it() {
     let fake = scripted(SessionScript::converse(Dialogue::answering([reply]))).await;
     let mut raw = Raw::open(&fake).await;
     raw.speak(SHORT).await;
+    raw.until(says("A very long one.")).await;
     // The FINAL text of the first sentence means that the second is being spoken.
-    let before = raw
-        .until(|event| {
-            event["event"]["contentEnd"]["type"] == "TEXT"
-                && event["event"]["contentEnd"]["stopReason"] == "PARTIAL_TURN"
-                && false
-                || event["event"]["textOutput"]["content"] == "A very long one."
-        })
-        .await;
-    assert!(before.iter().any(says("A short one.")));
     raw.until(says("A short one.")).await;
     raw.audio(SHORT, 8_000).await;
     let after = raw

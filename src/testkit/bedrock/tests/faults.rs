@@ -89,7 +89,7 @@ async fn an_exception_is_a_typed_error_of_the_stream_and_then_its_end() {
         assert_eq!(fake.open_sessions(), 1);
         drop(raw);
         let report = fake.finished(1).await.remove(0);
-        assert_eq!(report.end, Some(End::Exception(exception.message)));
+        assert_eq!(report.end, Some(End::Exception(exception)));
         assert_eq!(fake.violations(), []);
     }
 }

@@ -166,6 +166,62 @@ async fn the_written_authority_is_the_one_that_serves() {
 async fn dropping_the_fake_ends_its_sessions() {
     let fake = fake(quick()).await;
     let mut raw = Raw::open(&fake).await;
+    let session = fake.session(0).await;
     drop(fake);
+    assert_eq!(session.finished().await.end, Some(End::Stopped));
     assert!(matches!(raw.error().await, SdkError::DispatchFailure(_)));
+}
+
+#[tokio::test]
+async fn two_hundred_sessions_at_once_are_carried() {
+    let fake = fake(Options {
+        keep_audio: false,
+        // A busy machine takes its time to open them all; none may count as idle.
+        time_scale: 1.0,
+        ..quick()
+    })
+    .await;
+    // Few per connection: they share its window.
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Client::new(&fake.sdk_config().await));
+    }
+    let mut events = opening();
+    events.push(audio_start());
+    let calls = (0..200).map(|at| {
+        let (client, events) = (&clients[at % 20], &events);
+        async move {
+            let mut raw = Raw::open_on(client, NOVA_2, events).await.unwrap();
+            raw.speak(SHORT).await;
+            let heard = raw.until(ends_turn).await;
+            raw.close().await;
+            heard.len()
+        }
+    });
+    let heard = futures::future::join_all(calls).await;
+    assert!(heard.iter().all(|events| *events > 30));
+    let reports = fake.finished(200).await;
+    assert!(reports.iter().all(SessionReport::closed_by_the_book));
+    assert_eq!(fake.violations(), []);
+    assert_eq!(fake.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_noted() {
+    let fake = scripted(SessionScript::by_hand()).await;
+    let raw = Raw::open(&fake).await;
+    let session = fake.session(0).await;
+    for _ in 0..6 {
+        session.say("Endless.", Duration::from_secs(120)).await;
+    }
+    let noted = async {
+        while fake.violations().is_empty() {
+            session.user_said("Are you there?").await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), noted)
+        .await
+        .unwrap();
+    assert_eq!(fake.violations()[0].rule, Rule::NotDrained);
+    drop(raw);
 }

@@ -1,0 +1,266 @@
+//! The reading half of a session: drains the output whatever happens, since an undrained stream
+//! would stall the connection, and keeps the session's deadlines.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_bedrockruntime::{
+    error::SdkError,
+    primitives::event_stream::EventReceiver,
+    types::{
+        InvokeModelWithBidirectionalStreamOutput as Down,
+        error::InvokeModelWithBidirectionalStreamOutputError as DownError,
+    },
+};
+use tokio::{
+    sync::mpsc::{self, error::SendTimeoutError},
+    time::sleep_until,
+};
+use tracing::warn;
+
+use super::{
+    decode::{Decoder, Output},
+    error::{blames_connection, failure, in_stream},
+    input::Ear,
+    writer::{Notice, Order, Stop},
+};
+use crate::{
+    clock::now,
+    error::{ProviderError, ProviderErrorKind},
+    model::ModelEvent,
+};
+
+/// Why a session ended that was not told to.
+pub(super) struct Ended {
+    pub(super) error: ProviderError,
+    /// Its connection is not to be used again.
+    pub(super) connection: bool,
+}
+
+impl Ended {
+    fn new(kind: ProviderErrorKind, detail: impl Into<String>) -> Self {
+        let connection = matches!(
+            kind,
+            ProviderErrorKind::Closed | ProviderErrorKind::TimedOut
+        );
+        Self {
+            error: failure(kind, detail),
+            connection,
+        }
+    }
+}
+
+/// The reading half.
+pub(super) struct Reader {
+    pub(super) body: EventReceiver<Down, DownError>,
+    pub(super) decoder: Decoder,
+    pub(super) events: mpsc::Sender<Result<ModelEvent, ProviderError>>,
+    pub(super) order: mpsc::Sender<Order>,
+    pub(super) notices: Option<mpsc::Receiver<Notice>>,
+    pub(super) ear: Arc<Ear>,
+    pub(super) request_id: Option<String>,
+    pub(super) reply_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) stall_timeout: Duration,
+    /// The service has said anything at all.
+    pub(super) heard: bool,
+    /// The session is closing and will be cut at this time.
+    pub(super) closing: Option<Instant>,
+    /// The input was refused; the output should tell why by this time.
+    pub(super) lost: Option<Instant>,
+    /// Something should have come by this time.
+    pub(super) reply_due: Option<Instant>,
+}
+
+impl Reader {
+    /// Reads until the stream ends. `Ok` means that it was told to.
+    pub(super) async fn run(&mut self) -> Result<(), Ended> {
+        loop {
+            let wake = [self.closing, self.lost, self.reply_due]
+                .into_iter()
+                .flatten()
+                .min();
+            tokio::select! {
+                // What was asked must be known before the answer is looked at, and a stream that
+                // never pauses must not hold up the deadlines.
+                biased;
+                notice = next(&mut self.notices) => self.on_notice(notice)?,
+                () = sleep_until(wake.unwrap_or_else(now).into()), if wake.is_some() => {
+                    if self.on_time(now())? {
+                        return Ok(());
+                    }
+                }
+                received = self.body.recv() => match received {
+                    Ok(Some(down)) => self.on_event(down).await?,
+                    Ok(None) if self.closing.is_some() => return Ok(()),
+                    Ok(None) => return Err(Ended::new(
+                        ProviderErrorKind::Closed,
+                        "the service ended the stream",
+                    )),
+                    // Any error is final: the SDK repeats some for ever and hangs after others.
+                    Err(error) => return self.on_error(error),
+                },
+            }
+        }
+    }
+
+    async fn on_event(&mut self, down: Down) -> Result<(), Ended> {
+        self.heard = true;
+        // A sign of life; the reply itself may still be due.
+        if self.reply_due.is_some() {
+            self.expect_reply();
+        }
+        let Down::Chunk(part) = down else {
+            return Ok(());
+        };
+        let Some(json) = part.bytes() else {
+            return Ok(());
+        };
+        // Hardly any document means more than two things, and audio means one.
+        let mut outputs = Vec::with_capacity(1);
+        self.decoder
+            .decode(json.as_ref(), &mut |output| outputs.push(output));
+        for output in outputs {
+            match output {
+                Output::Event(event) => {
+                    match event {
+                        ModelEvent::CallerSaid(_) => self.expect_reply(),
+                        ModelEvent::AgentSaid(_) | ModelEvent::Usage(_) => {}
+                        _ => self.reply_due = None,
+                    }
+                    self.forward(event).await?;
+                }
+                Output::ToolUse { id, name } => {
+                    self.reply_due = None;
+                    warn!(
+                        tool = name,
+                        "the model called a tool that it was not offered"
+                    );
+                    if self.order.try_send(Order::RefuseTool(id)).is_err() {
+                        warn!("the call cannot be answered");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands an event to the user, who has a few seconds to make room for it.
+    async fn forward(&self, event: ModelEvent) -> Result<(), Ended> {
+        match self
+            .events
+            .send_timeout(Ok(event), self.stall_timeout)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Timeout(_)) => Err(Ended::new(
+                ProviderErrorKind::TimedOut,
+                "the session's events are not being read",
+            )),
+            Err(SendTimeoutError::Closed(_)) => {
+                // Nobody listens any more: close by the book, and keep draining meanwhile.
+                if self.closing.is_none() {
+                    let _ = self.order.try_send(Order::Finish);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn on_error<R: fmt::Debug + Send + Sync + 'static>(
+        &self,
+        error: SdkError<DownError, R>,
+    ) -> Result<(), Ended> {
+        let connection = blames_connection(&error);
+        let error = in_stream(error, self.request_id.as_deref());
+        if self.closing.is_some() {
+            warn!(%error, "the session broke while it was being closed");
+            return Ok(());
+        }
+        Err(Ended { error, connection })
+    }
+
+    fn on_notice(&mut self, notice: Option<Notice>) -> Result<(), Ended> {
+        match notice {
+            Some(Notice::Asked(text)) => {
+                self.decoder.asked(text);
+                self.expect_reply();
+            }
+            Some(Notice::Closing) => {
+                self.closing = Some(now() + self.close_timeout);
+                self.reply_due = None;
+            }
+            Some(Notice::Stopped(_)) if self.closing.is_some() => {}
+            Some(Notice::Stopped(Stop::Refused)) => self.lost = Some(now() + REASON_DUE),
+            Some(Notice::Stopped(Stop::Stalled)) => {
+                return Err(Ended::new(
+                    ProviderErrorKind::TimedOut,
+                    "the connection takes no more input",
+                ));
+            }
+            Some(Notice::Stopped(Stop::WrongRate { got, due })) => {
+                return Err(Ended::new(
+                    ProviderErrorKind::Invalid,
+                    format!("audio at {got} in a session that was opened for {due}"),
+                ));
+            }
+            None => {
+                self.notices = None;
+                if self.closing.is_none() && self.lost.is_none() {
+                    return Err(Ended::new(
+                        ProviderErrorKind::Closed,
+                        "the writing half of the session is gone",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A deadline has passed: whether the session ends by it, and how.
+    fn on_time(&mut self, now: Instant) -> Result<bool, Ended> {
+        let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if passed(self.closing) {
+            warn!("the service did not end the stream in time; it is cut");
+            return Ok(true);
+        }
+        if passed(self.lost) {
+            return Err(Ended::new(
+                ProviderErrorKind::Closed,
+                "the service takes no more input",
+            ));
+        }
+        if passed(self.reply_due) {
+            // Who still speaks gets no reply yet.
+            let quiet_until = self.ear.last_heard() + self.reply_timeout;
+            if quiet_until <= now {
+                return Err(Ended::new(
+                    ProviderErrorKind::TimedOut,
+                    "a reply was due and nothing came",
+                ));
+            }
+            self.reply_due = Some(quiet_until);
+        }
+        Ok(false)
+    }
+
+    fn expect_reply(&mut self) {
+        if self.closing.is_none() {
+            self.reply_due = Some(now() + self.reply_timeout);
+        }
+    }
+}
+
+/// The next notice, or for ever nothing once there can be none.
+async fn next(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice> {
+    match notices {
+        Some(notices) => notices.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The reason for a refused input comes on the output side at once, if it comes.
+const REASON_DUE: Duration = Duration::from_secs(1);
