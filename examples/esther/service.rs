@@ -1,5 +1,8 @@
 //! The service: its parts put together, run, and brought to an end.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, OnceLock},

@@ -9,6 +9,11 @@ pub(crate) fn defaults() -> Config {
     Config::read(&Sources::default()).expect("defaults are right")
 }
 
+/// The configuration of a machine with these variables.
+pub(crate) fn with(environment: &[(&str, &str)]) -> Config {
+    Config::read(&sources(environment)).expect("the variables are right")
+}
+
 fn sources(environment: &[(&str, &str)]) -> Sources {
     Sources {
         environment: pairs(environment),
