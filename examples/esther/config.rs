@@ -5,13 +5,7 @@ mod reader;
 mod settings;
 
 use std::{
-    collections::BTreeMap,
-    env,
-    ffi::OsString,
-    fmt::{self, Write as _},
-    net::IpAddr,
-    path::PathBuf,
-    time::Duration,
+    collections::BTreeMap, env, ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration,
 };
 
 use novavoice::{lead::PhoneNumber, private::Private, telephony::vonage::Credentials};
@@ -197,7 +191,7 @@ impl Config {
             }
         };
         dotenvy::dotenv().ok();
-        export(&sources)?;
+        dotenvy::from_read_override(exported(&sources).as_bytes())?;
         Ok(config)
     }
 
@@ -334,16 +328,18 @@ fn in_file(problem: &dotenvy::Error) -> String {
     }
 }
 
-/// Puts the flags of settings that libraries read by themselves into the environment.
-fn export(sources: &Sources) -> anyhow::Result<()> {
-    let mut lines = String::new();
-    for name in EXPORTED {
-        if let Some(value) = sources.flags.get(name).filter(|value| !value.is_empty()) {
-            let value = value.replace('\\', r"\\").replace('"', r#"\""#);
-            writeln!(lines, "{name}=\"{}\"", value.replace('$', r"\$"))?;
-        }
-    }
-    Ok(dotenvy::from_read_override(lines.as_bytes())?)
+/// The flags of settings that libraries read from the environment by themselves, as lines of a
+/// `.env` file: the one way to put them there that is safe Rust.
+fn exported(sources: &Sources) -> String {
+    let given = EXPORTED.into_iter().filter_map(|name| {
+        let value = sources.flags.get(name)?.trim();
+        let escaped = value
+            .replace('\\', r"\\")
+            .replace('"', r#"\""#)
+            .replace('$', r"\$");
+        (!value.is_empty()).then(|| format!("{name}=\"{escaped}\"\n"))
+    });
+    given.collect()
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.

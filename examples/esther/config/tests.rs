@@ -205,6 +205,26 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn flags_reach_the_libraries_that_read_the_environment() {
+    let odd = r#"/tmp/a $HOME "quoted" back\slash's.pem"#;
+    let sources = Sources {
+        flags: pairs(&[
+            ("SSL_CERT_FILE", odd),
+            ("AWS_REGION", "eu-north-1"),
+            ("PORT", "1"),
+        ]),
+        ..Sources::default()
+    };
+    let lines = exported(&sources);
+    let lines = dotenvy::from_read_iter(lines.as_bytes());
+    let read: BTreeMap<_, _> = lines.collect::<Result<_, _>>().expect("right lines");
+    assert_eq!(
+        read,
+        pairs(&[("SSL_CERT_FILE", odd), ("AWS_REGION", "eu-north-1")])
+    );
+}
+
+#[test]
 fn flags_stand_before_or_after_the_command_or_without_one() {
     for args in [
         &["--max-calls", "5"][..],

@@ -105,10 +105,7 @@ async fn a_phone_call_is_answered_followed_and_kept() {
     assert!(events.trim_end().contains("event: ended\n"), "{events}");
 
     let transcript = service.transcript();
-    assert!(
-        transcript.contains("Assistant: Hello"),
-        "{transcript}"
-    );
+    assert!(transcript.contains("Assistant: Hello"), "{transcript}");
     assert!(transcript.contains("Outcome: completed"), "{transcript}");
     let metrics = service.text("/metrics").await;
     assert!(
