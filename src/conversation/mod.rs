@@ -15,19 +15,15 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-
 use crate::{
-    audio::{AudioFrame, FRAME, Framer, Resampler, SampleRate},
-    call::LegCapabilities,
+    audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
     model::{ModelEvent, ReplyId},
-    telephony::{CallEvent, MarkId, Show},
-    transcript::{Speaker, Utterance, collapse_white_space},
+    telephony::{CallEvent, Show},
+    transcript::{Speaker, collapse_white_space},
 };
 
 mod config;
@@ -36,222 +32,26 @@ pub use config::{BargeIn, Config};
 mod stats;
 pub use stats::{CallStats, TurnLatency};
 
+mod vocabulary;
+pub use vocabulary::{
+    Action, AgentState, Command, EndReason, Input, Notice, SessionId, Setup, Step,
+};
+
 mod caller;
+mod ending;
 mod feed;
+mod lines;
 mod playout;
 mod reply;
 mod timer;
 
 use caller::CallerWords;
+use ending::Phase;
 use feed::Feed;
 use playout::{Out, Playout};
 use reply::{Replies, ReplyKey};
 use stats::{Stage, TurnClock};
 use timer::{Timer, Timers};
-
-/// Names a model session within a call; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_structs, reason = "a number")]
-pub struct SessionId(pub u32);
-
-/// What happened.
-#[derive(Debug)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "what a driver can report; a new kind must be handled everywhere"
-)]
-pub enum Input {
-    /// The leg reports. Its end is [`CallEvent::HungUp`].
-    Call(CallEvent),
-    /// The local voice detector hears the caller begin (`true`) or stop (`false`) to speak.
-    Voice(bool),
-    /// The session that was asked for is open.
-    ModelOpened(SessionId),
-    /// A session reports.
-    Model(SessionId, ModelEvent),
-    /// A session is over, or never opened: by the book (`None`), or because of this.
-    ModelEnded(SessionId, Option<ProviderErrorKind>),
-    /// The application wants something.
-    Command(Command),
-    /// A frame that [`Action::Feed`] asked for could not be handed over.
-    NotFed,
-    /// A frame that [`Action::Play`] asked for could not be handed over.
-    NotPlayed,
-    /// The time that [`Step::Wait`] named has come.
-    Tick,
-}
-
-/// What an application can ask of a running call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Command {
-    /// Hang up once the agent's last words were heard.
-    HangUp,
-    /// End at once, closing everything by the book.
-    Abort,
-    /// Give the model these words, which it answers as if the caller had said them.
-    Tell(String),
-}
-
-/// What to do next.
-#[derive(Debug)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a driver that ignores a step must not compile"
-)]
-pub enum Step {
-    /// Do this, then ask again.
-    Do(Action),
-    /// Nothing left. Come back with the next input, or with [`Input::Tick`] at this time.
-    Wait(Option<Instant>),
-}
-
-/// Something for the driver to do.
-#[derive(Debug, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a driver that ignores an action must not compile"
-)]
-pub enum Action {
-    /// Open a session under this name.
-    OpenModel(SessionId),
-    /// Give the session this frame of the caller.
-    Feed(SessionId, AudioFrame),
-    /// Give the session these words.
-    Tell(SessionId, String),
-    /// Close the session by the book, or stop opening it.
-    CloseModel(SessionId),
-    /// Send this frame to the caller.
-    Play(AudioFrame),
-    /// Ask the carrier to report when everything before this was played.
-    Mark(MarkId),
-    /// Make the carrier forget what it has not played.
-    ClearPlayback,
-    /// Show this on a leg with a screen.
-    Show(Show),
-    /// End the leg.
-    HangUp,
-    /// Keep this line.
-    Record(Utterance),
-    /// Tell observers.
-    Publish(Notice),
-    /// The call is over. The last action, and it comes once.
-    End(EndReason),
-}
-
-impl Action {
-    /// The action's kind, for logs: never its content.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::OpenModel(_) => "open model",
-            Self::Feed(..) => "feed",
-            Self::Tell(..) => "tell",
-            Self::CloseModel(_) => "close model",
-            Self::Play(_) => "play",
-            Self::Mark(_) => "mark",
-            Self::ClearPlayback => "clear playback",
-            Self::Show(_) => "show",
-            Self::HangUp => "hang up",
-            Self::Record(_) => "record",
-            Self::Publish(_) => "publish",
-            Self::End(_) => "end",
-        }
-    }
-}
-
-/// What observers are told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// The agent does something else now.
-    State {
-        /// What it did before.
-        old: AgentState,
-        /// What it does now.
-        new: AgentState,
-    },
-    /// Words that are about to be said or were just heard; early, and not yet the transcript.
-    Caption {
-        /// Whose.
-        speaker: Speaker,
-        /// The words.
-        text: String,
-    },
-    /// Something went wrong.
-    Trouble(ProviderErrorKind),
-}
-
-/// What the agent does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the states that voice frameworks share"
-)]
-pub enum AgentState {
-    /// The model is not there yet.
-    Initializing,
-    /// It is the caller's turn.
-    Listening,
-    /// The caller has spoken; the answer is not there yet.
-    Thinking,
-    /// The caller hears the agent.
-    Speaking,
-}
-
-impl AgentState {
-    /// The state's name in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Initializing => "initializing",
-            Self::Listening => "listening",
-            Self::Thinking => "thinking",
-            Self::Speaking => "speaking",
-        }
-    }
-}
-
-impl fmt::Display for AgentState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EndReason {
-    /// The caller hung up, or the leg was lost.
-    CallerHungUp,
-    /// The agent hung up.
-    AgentHungUp,
-    /// The application ended the call, or the service stops.
-    Aborted,
-    /// Nothing came from the leg for too long.
-    NoTraffic,
-    /// The model failed, or could not be reached.
-    ModelFailed(ProviderErrorKind),
-}
-
-/// What a conversation must know of its call.
-#[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a new field must be answered by every driver"
-)]
-pub struct Setup {
-    /// The rate of the leg, both ways.
-    pub rate: SampleRate,
-    /// What the leg can do.
-    pub leg: LegCapabilities,
-    /// Whether the model takes text.
-    pub text_input: bool,
-    /// What makes the model speak first, if it should.
-    pub greeting: Option<String>,
-    /// What the calendar shows at the conversation's first instant.
-    pub started: Timestamp,
-}
 
 /// One call: what was said, what is being said, and what to do next.
 #[derive(Debug)]
@@ -281,19 +81,6 @@ pub struct Conversation {
     timers: Timers,
     actions: VecDeque<Action>,
     stats: CallStats,
-}
-
-/// How far the call is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
-    Live,
-    /// The agent hangs up once its last words were heard.
-    LastWords,
-    /// The leg was told to hang up and has not done so yet.
-    HangingUp(EndReason),
-    /// The leg is gone; the session closes by the book and may still send text.
-    Closing(EndReason),
-    Over,
 }
 
 impl Conversation {
@@ -574,17 +361,6 @@ impl Conversation {
             .set(Timer::Keys, self.now + self.config.keys_wait);
     }
 
-    /// The leg is gone. What it had not played was not heard.
-    fn on_hung_up(&mut self) {
-        let reason = match &self.phase {
-            Phase::HangingUp(reason) => reason.clone(),
-            Phase::Live => EndReason::CallerHungUp,
-            Phase::LastWords => EndReason::AgentHungUp,
-            Phase::Closing(_) | Phase::Over => return,
-        };
-        self.close(reason);
-    }
-
     fn on_time(&mut self) {
         let now = self.now;
         if self.timers.take_due(Timer::Fill, now) {
@@ -750,81 +526,6 @@ impl Conversation {
         self.refresh();
     }
 
-    /// Ends the leg, and then everything.
-    fn hang_up(&mut self, reason: EndReason) {
-        self.phase = Phase::HangingUp(reason);
-        self.timers.set(Timer::Ending, self.now + LEG_CLOSE);
-        self.actions.push_back(Action::HangUp);
-    }
-
-    /// The leg is gone; the model may still have text for us.
-    fn close(&mut self, reason: EndReason) {
-        self.playout.settle(self.now);
-        let heard = self.playout.heard();
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        self.replies.heard(self.now, heard, empty);
-        self.playout.cut(self.now);
-        self.framer = None;
-        self.replies.cut(self.now);
-        for timer in [
-            Timer::Fill,
-            Timer::Playout,
-            Timer::Heard,
-            Timer::BargeIn,
-            Timer::Resume,
-            Timer::Keys,
-            Timer::Traffic,
-        ] {
-            self.timers.stop(timer);
-        }
-        self.commit_caller();
-        if !self.session_alive {
-            return self.finish(reason);
-        }
-        self.actions.push_back(Action::CloseModel(self.session));
-        self.timers.set(Timer::Ending, self.now + self.config.close);
-        self.phase = Phase::Closing(reason);
-    }
-
-    fn finish(&mut self, reason: EndReason) {
-        self.commit_caller();
-        self.commit(true);
-        self.turn.close(&mut self.stats.turns);
-        self.phase = Phase::Over;
-        self.actions.push_back(Action::End(reason));
-    }
-
-    /// Records the lines of the agent that are certain.
-    fn commit(&mut self, all: bool) {
-        while let Some(line) = self.replies.take_line(self.now, all, &self.config) {
-            self.record(line.began, Speaker::Agent, line.text, line.cut);
-        }
-        match self.replies.certain_at(&self.config) {
-            Some(at) => self.timers.set(Timer::FinalText, at),
-            None => self.timers.stop(Timer::FinalText),
-        }
-    }
-
-    fn commit_caller(&mut self) {
-        self.timers.stop(Timer::CallerText);
-        if let Some((began, text)) = self.caller.take() {
-            self.record(began, Speaker::Caller, text, false);
-        }
-    }
-
-    fn record(&mut self, began: Instant, speaker: Speaker, text: String, cut: bool) {
-        self.seq += 1;
-        self.stats.utterances += 1;
-        let at = self.wall(began);
-        self.actions.push_back(Action::Record(Utterance {
-            seq: self.seq,
-            at,
-            speaker,
-            text,
-            cut,
-        }));
-    }
-
     fn tell(&mut self, text: String) {
         if !self.setup.text_input {
             self.actions
@@ -898,18 +599,7 @@ impl Conversation {
                 .push_back(Action::Publish(Notice::State { old, new }));
         }
     }
-
-    fn wall(&self, at: Instant) -> Timestamp {
-        let since = at.saturating_duration_since(self.epoch);
-        self.setup
-            .started
-            .checked_add(since)
-            .unwrap_or(self.setup.started)
-    }
 }
 
 /// More keys at once are noise.
 const MAX_KEYS: usize = 32;
-
-/// How long a leg may take to hang up.
-const LEG_CLOSE: Duration = Duration::from_secs(3);

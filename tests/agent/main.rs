@@ -209,6 +209,7 @@ async fn a_stopping_agent_lets_calls_finish_and_then_closes_them_by_the_book() {
     let mut stage = Stage::set(MemorySink::new(), AgentConfig::default());
     let (mut caller, mut session) = stage.call("one").await;
     stage.stop.send(()).expect("the agent serves");
+    #[expect(clippy::disallowed_methods, reason = "the paused clock")]
     let started = tokio::time::Instant::now();
     let hung_up = async {
         while let Some(command) = caller.port.commands.recv().await {

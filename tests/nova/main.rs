@@ -8,7 +8,6 @@ mod turns;
 
 use std::{future::Future, time::Duration};
 
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::Bytes;
 use novavoice::{
     ProviderError,
@@ -56,17 +55,7 @@ fn config() -> NovaSonicConfig {
 
 /// A model with a connection for each session, as in production.
 async fn model(fake: &FakeBedrock, config: NovaSonicConfig) -> NovaSonic {
-    let pem = fake.ca_pem().to_owned();
-    NovaSonic::with_http_clients(config, &fake.sdk_config().await, move || {
-        let tls = TlsContext::builder()
-            .with_trust_store(TrustStore::empty().with_pem_certificate(pem.as_bytes()))
-            .build()
-            .unwrap();
-        aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(tls)
-            .build_https()
-    })
+    NovaSonic::with_http_clients(config, &fake.sdk_config().await, fake.http_clients())
 }
 
 fn seed() -> SessionSeed {

@@ -9,5 +9,6 @@ mod carrier;
 mod leg;
 mod line;
 mod network;
+mod reconnect;
 mod sockets;
 mod webhooks;

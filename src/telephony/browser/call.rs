@@ -358,7 +358,7 @@ mod tests {
     fn a_clear_drops_queued_audio_and_keeps_every_word() {
         let mut outbox = Outbox::new(Wishes { binary_audio: true });
         let said = CallCommand::Show(Show::ReplyStarted);
-        for command in [play(), said.clone(), play(), CallCommand::Clear, play()] {
+        for command in [play(), said, play(), CallCommand::Clear, play()] {
             outbox.push(command);
         }
         let messages = written(&mut outbox);

@@ -177,6 +177,10 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Lets pongs keep the socket open: its peer has times when it has nothing to say.
+    #[cfg_attr(
+        not(feature = "vonage"),
+        expect(dead_code, reason = "browsers have no use for it")
+    )]
     pub(crate) const fn count_pongs(&mut self) {
         self.pongs_count = true;
     }

@@ -1,8 +1,8 @@
 //! Media sockets: who may connect, which dialect each one speaks, and which are open.
 //!
-//! A socket opens with a token for its channel ([`ChannelTokens`](crate::telephony::channel::ChannelTokens)), or not at all. Its
-//! first text message decides what it is: a carrier's leg or a browser. From then on its dialect
-//! owns it; what all dialects share (limits, pings, closing by the book) is in here.
+//! A socket opens with a token for its channel ([`ChannelTokens`]), or not at all. Its first text
+//! message decides what it is: a carrier's leg or a browser. From then on its dialect owns it;
+//! what all dialects share (limits, pings, closing by the book) is in here.
 
 mod connection;
 mod feed;
@@ -190,6 +190,10 @@ pub(crate) enum Greeting {
     /// Mine: this runs the socket to its end.
     Taken(Take),
     /// Mine, but it asks for what nobody can do (1003).
+    #[cfg_attr(
+        not(feature = "vonage"),
+        expect(dead_code, reason = "browsers have no use for it")
+    )]
     Unsupported(String),
     /// Not mine.
     Unknown,

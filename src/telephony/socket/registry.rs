@@ -169,6 +169,10 @@ impl Counters {
         self.dropped_audio.fetch_add(1, Relaxed);
     }
 
+    #[cfg_attr(
+        not(feature = "vonage"),
+        expect(dead_code, reason = "browsers have no use for it")
+    )]
     pub(crate) fn misfit(&self) {
         self.misfits.fetch_add(1, Relaxed);
     }

@@ -172,6 +172,12 @@ impl Calls {
         }
     }
 
+    /// Whether a call is neither released nor over. One that was forgotten is not.
+    pub(super) fn is_live(&self, id: &str) -> bool {
+        let call = self.calls.get(&key(id));
+        call.is_some_and(|call| call.life == Life::Live)
+    }
+
     /// Where the leg of a call takes signals, while it lives.
     pub(super) fn leg(&self, id: &str) -> Option<mpsc::Sender<Signal>> {
         self.calls.get(&key(id))?.leg.clone()

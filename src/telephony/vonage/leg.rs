@@ -103,18 +103,15 @@ impl LegTask {
             let parting = self.attached(&mut attachment).await;
             let connection = attachment.connection;
             connection.set_active(false);
-            // A hang-up that was on its way when something else happened is still one.
-            let parting = match parting {
-                Parting::Over => Parting::Over,
-                _ if self.outbox.hung_up() => Parting::HungUp,
-                parting => parting,
-            };
             match parting {
-                Parting::HungUp => {
-                    self.vonage.release(&self.id);
-                    close(connection, "the agent hung up");
-                }
                 Parting::Over => close(connection, "the call is over"),
+                Parting::HungUp => self.hang_up(connection),
+                // A hang-up that was on its way when something else happened is still one.
+                Parting::Replaced(attachment) if self.outbox.hung_up() => {
+                    self.hang_up(connection);
+                    close(attachment.connection, HUNG_UP);
+                }
+                Parting::Lost(_) if self.outbox.hung_up() => self.hang_up(connection),
                 Parting::Replaced(attachment) => {
                     close(connection, "another socket of the call took over");
                     next = Some(attachment);
@@ -127,8 +124,20 @@ impl LegTask {
             }
         }
         self.vonage.leg_ended(&self.id);
+        self.signals.close();
+        while let Ok(signal) = self.signals.try_recv() {
+            if let Some(attachment) = signal.into_attachment() {
+                close(attachment.connection, "the call is over");
+            }
+        }
         // Nobody listening is as good: the leg was dropped.
         let _ = self.port.events.send(Ok(CallEvent::HungUp)).await;
+    }
+
+    /// Closes the socket because we want to, which the carrier's next questions must not undo.
+    fn hang_up(&self, connection: Connection) {
+        self.vonage.release(&self.id);
+        close(connection, HUNG_UP);
     }
 
     /// Carries audio, events and commands over one socket for as long as it goes.
@@ -165,6 +174,9 @@ impl LegTask {
 
     /// Waits for the next socket of the call. `None`: there will be none.
     async fn detached(&mut self) -> Option<Attachment> {
+        if !self.vonage.is_live(&self.id) {
+            return None;
+        }
         let (short, long) = self.vonage.patience();
         let mut deadline = clock::now() + short;
         if let Some(told) = self.reconnecting.take() {
@@ -314,6 +326,8 @@ async fn empty(
 fn close(connection: Connection, reason: &'static str) {
     tokio::spawn(connection.close(CloseCode::Normal, reason));
 }
+
+const HUNG_UP: &str = "the agent hung up";
 
 /// Turns away a socket whose rate is not that of its leg, which cannot change.
 fn refuse(attachment: Attachment) {

@@ -184,6 +184,11 @@ impl Vonage {
         (grace, grace.max(self.0.config.reconnect_patience))
     }
 
+    /// Whether another socket of the call may come.
+    fn is_live(&self, call: &CallId) -> bool {
+        self.calls().is_live(call.as_str())
+    }
+
     fn leg_ended(&self, call: &CallId) {
         self.calls().leg_ended(call.as_str(), clock::now());
     }

@@ -28,6 +28,7 @@
 //! input makes it send headers, how it ends a stream whose frames are badly signed) is a choice,
 //! and adjustable where it matters.
 
+mod connection;
 mod ear;
 mod emit;
 mod fault;
@@ -53,7 +54,7 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -62,6 +63,7 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use self::server::Server;
@@ -95,7 +97,7 @@ impl FakeBedrock {
         let address = listener.local_addr()?;
         let authority = tls::authority()?;
         let server = Arc::new(Server::new(options));
-        let accepting = tokio::spawn(server::accept(
+        let accepting = tokio::spawn(connection::accept(
             Arc::clone(&server),
             listener,
             authority.acceptor,
@@ -147,14 +149,6 @@ impl FakeBedrock {
     /// When the SDK cannot read the certificate that was just made.
     pub async fn sdk_config(&self) -> SdkConfig {
         let options = &self.server.options;
-        let tls = TlsContext::builder()
-            .with_trust_store(TrustStore::empty().with_pem_certificate(self.ca_pem.as_bytes()))
-            .build()
-            .expect("a trust store of one fresh certificate is valid");
-        let http = Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(tls)
-            .build_https();
         aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(options.region.clone()))
             .credentials_provider(Credentials::new(
@@ -165,9 +159,19 @@ impl FakeBedrock {
                 "fake-bedrock",
             ))
             .endpoint_url(self.endpoint())
-            .http_client(http)
+            .http_client(http_client(&self.ca_pem))
             .load()
             .await
+    }
+
+    /// Makes HTTP clients that trust this server, each with connections of its own.
+    ///
+    /// # Panics
+    ///
+    /// What it returns panics when the SDK cannot read the certificate that was just made.
+    pub fn http_clients(&self) -> impl Fn() -> SharedHttpClient + Send + Sync + use<> {
+        let pem = self.ca_pem.clone();
+        move || http_client(&pem)
     }
 
     /// All requests for sessions so far, in order.
@@ -199,13 +203,13 @@ impl FakeBedrock {
     /// TCP connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.server.connections()
+        self.server.connections.load(Ordering::Relaxed)
     }
 
     /// TCP connections that are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.server.open_connections()
+        self.server.open_connections.load(Ordering::Relaxed)
     }
 
     /// The session of this index, once it was requested; for ever, if it never is.
@@ -243,6 +247,17 @@ impl Drop for FakeBedrock {
         self.server.stop();
         self.accepting.abort();
     }
+}
+
+fn http_client(pem: &str) -> SharedHttpClient {
+    let tls = TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(pem.as_bytes()))
+        .build()
+        .expect("a trust store of one fresh certificate is valid");
+    Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https()
 }
 
 impl fmt::Debug for FakeBedrock {

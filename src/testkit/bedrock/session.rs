@@ -1,22 +1,20 @@
 //! One session: reads input, judges it, and plays its script.
 
-use std::{
-    fmt,
-    future::pending,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod failure;
+mod input;
+
+use std::{fmt, future::pending, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::{
     Response,
-    body::{Body as _, Frame, Incoming},
+    body::{Frame, Incoming},
 };
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    connection::Wire,
     emit::Emitter,
     fault::{Exception, Fault, When},
     handle::Command,
@@ -24,11 +22,11 @@ use super::{
     pace::Pace,
     record::Record,
     report::{Breach, End, Rule},
-    rules::{Accepted, Rules},
-    server::{self, ReplyBody, Server, Wire},
+    rules::Rules,
+    server::{self, ReplyBody, Server},
     sign::Chain,
     speaker::Speaker,
-    wire::{self, Event, Inbound, Reader},
+    wire::Reader,
 };
 
 /// A reset that was asked for, as hyper wants to hear of it.
@@ -233,162 +231,6 @@ impl Session {
         }
     }
 
-    fn receive(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>, body: &Incoming) {
-        match frame {
-            Some(Ok(frame)) => {
-                if let (true, Ok(data)) = (self.flow.judges, frame.into_data()) {
-                    self.reader.feed(&data);
-                    self.read();
-                }
-            }
-            None if body.is_end_stream() => self.input_ended(),
-            Some(Err(_)) | None => {
-                self.end.get_or_insert(End::ResetByClient);
-                self.flow.aborted = true;
-            }
-        }
-    }
-
-    /// Takes all complete frames.
-    fn read(&mut self) {
-        while self.flow.judges {
-            let taken = match self.reader.next(crate::clock::wall()) {
-                Ok(None) => break,
-                Ok(Some(Inbound::Event(json))) => self.event(&json),
-                Ok(Some(Inbound::End)) if self.record.closing(|closing| closing.empty_frame) => {
-                    Err(Breach::invalid(Rule::Frame, "a second empty frame"))
-                }
-                Ok(Some(Inbound::End)) => {
-                    self.record.close(|closing| closing.empty_frame = true);
-                    Ok(())
-                }
-                Err(breach) => Err(breach),
-            };
-            if let Err(breach) = taken {
-                self.breach(breach);
-            }
-            for breach in self.rules.noted() {
-                self.note(breach);
-            }
-            self.speaker_done();
-        }
-    }
-
-    fn event(&mut self, json: &[u8]) -> Result<(), Breach> {
-        let now = crate::clock::now();
-        self.inputs += 1;
-        if self.record.closing(|closing| closing.empty_frame) {
-            return Err(Breach::invalid(
-                Rule::Frame,
-                "an event after the empty frame",
-            ));
-        }
-        if self.headers == Headers::FirstFrame {
-            self.answer();
-        }
-        match wire::parse(json)? {
-            Event::Audio(input) => {
-                self.rules.take_audio(&input, &mut self.pcm)?;
-                self.audio(now);
-                Ok(())
-            }
-            Event::Other(name, body) => {
-                let accepted = self.rules.take(&name, &body);
-                self.record.event(json!({ "event": { name: body } }));
-                self.accept(now, accepted?);
-                Ok(())
-            }
-        }
-    }
-
-    fn audio(&mut self, now: Instant) {
-        self.active = now;
-        let length = self.rate.duration_of(self.pcm.len());
-        if let Some(breach) = self.pace.audio(now, length, &self.options) {
-            self.note(breach);
-        }
-        self.record.audio(&self.pcm, self.options.keep_audio);
-        let heard = self.pace.heard();
-        self.speaker.emitter.heard(heard);
-        if !self.has_started && heard >= PRIMING {
-            self.has_started = true;
-            self.speaker.emitter.completion_start();
-        }
-        self.speaker.listen(now, &self.pcm);
-    }
-
-    fn accept(&mut self, now: Instant, accepted: Accepted) {
-        match accepted {
-            Accepted::Nothing => {}
-            Accepted::Prompted(prompt) => self
-                .speaker
-                .emitter
-                .set_prompt(prompt.name, prompt.output_rate),
-            Accepted::SystemDone => {
-                if self.headers == Headers::AfterSystem {
-                    self.answer();
-                }
-            }
-            Accepted::AudioOpened(rate) => {
-                self.rate = rate;
-                self.speaker.open_ear(rate);
-            }
-            Accepted::Interactive(text) => {
-                self.active = now;
-                let heard = self.pace.heard();
-                if heard < PRIMING_RULE {
-                    self.note(Breach::noted(
-                        Rule::InteractiveText,
-                        format!("interactive text after {heard:?} of audio"),
-                    ));
-                }
-                if heard >= PRIMING {
-                    self.speaker.interactive(now, &text);
-                }
-            }
-            Accepted::ToolResult { id, .. } => self.speaker.tool_result(now, &id),
-            Accepted::AudioEnded => {
-                if let Some(breach) = self.pace.end(now, &self.options) {
-                    self.note(breach);
-                }
-                self.record.close(|closing| closing.audio_ended = true);
-            }
-            Accepted::PromptEnded => {
-                self.record.close(|closing| closing.prompt_ended = true);
-                self.speaker.finish();
-            }
-            Accepted::SessionEnded => self.record.close(|closing| closing.session_ended = true),
-        }
-    }
-
-    fn input_ended(&mut self) {
-        self.flow.input_over = true;
-        if !self.flow.judges {
-            return;
-        }
-        self.record.close(|closing| closing.end_stream = true);
-        if self.reader.is_inside_frame() {
-            self.note(Breach::noted(Rule::Frame, "the input ended inside a frame"));
-        }
-        if !self.record.closing(|closing| closing.empty_frame) {
-            self.note(Breach::noted(
-                Rule::Frame,
-                "the input ended without the empty frame",
-            ));
-        }
-        match self.rules.end() {
-            Err(breach) if breach.answer.is_some() => self.breach(breach),
-            ended => {
-                if let Err(breach) = ended {
-                    self.note(breach);
-                }
-                self.answer();
-                self.flow.output_over = true;
-                self.end.get_or_insert(End::Closed);
-            }
-        }
-    }
-
     fn obey(&mut self, command: Command, output: &mut Option<Output>) {
         let now = crate::clock::now();
         match command {
@@ -435,130 +277,6 @@ impl Session {
         if std::mem::replace(&mut self.spoke, spoke) != spoke {
             self.record.spoke(spoke.0, spoke.1);
         }
-    }
-
-    /// Lets the faults strike whose time has come.
-    fn strike(&mut self, now: Instant, output: &mut Option<Output>) {
-        if self.end.is_some() {
-            return;
-        }
-        while let Some(at) = self
-            .faults
-            .iter()
-            .position(|(when, _)| self.has_come(*when, now))
-        {
-            let (_, fault) = self.faults.remove(at);
-            self.suffer(fault, output);
-            if self.end.is_some() {
-                break;
-            }
-        }
-    }
-
-    fn has_come(&self, when: When, now: Instant) -> bool {
-        match when {
-            When::Opened => self.unanswered.is_none(),
-            When::After(span) => now >= self.opened + self.options.service(span),
-            When::Inputs(count) => self.inputs >= count,
-            When::Audio(span) => self.pace.heard() >= span,
-            When::Outputs(count) => self.speaker.emitter.written >= count,
-            When::Reply(index) => self.speaker.replies > index,
-        }
-    }
-
-    fn suffer(&mut self, fault: Fault, output: &mut Option<Output>) {
-        let emitter = &mut self.speaker.emitter;
-        match fault {
-            Fault::Exception(exception) => return self.fail(&exception),
-            Fault::Emit(event) => return emitter.raw(&event),
-            Fault::UnknownEvent => {
-                return emitter.raw(&json!({ "event": { "surpriseEvent": { "level": 3 } } }));
-            }
-            Fault::UnknownEventType => return emitter.queue.push_back(wire::unknown_chunk()),
-            Fault::GoAway => return self.wire.go_away(),
-            Fault::StallInput => {
-                self.flow.reads = false;
-                return;
-            }
-            Fault::StallOutput => {
-                self.flow.sends = false;
-                return;
-            }
-            Fault::EndStream => {
-                self.answer();
-                self.flow.input_over = true;
-                self.flow.output_over = true;
-            }
-            Fault::ResetStream => {
-                match self.unanswered.take() {
-                    Some((answer, _)) => drop(answer.send(Err(Reset))),
-                    // A full channel resets too, with the end of the sender.
-                    None => drop(output.take().map(|output| output.try_send(Err(Reset)))),
-                }
-                self.flow.aborted = true;
-            }
-            Fault::ResetTcp => {
-                // The session waits for the reset: were it to end first, its stream would too.
-                self.wire.reset();
-                self.flow.sends = false;
-                self.flow.judges = false;
-            }
-            Fault::CorruptFrame => {
-                self.answer();
-                let mut frame = wire::chunk(b"{\"event\":{}}", wire::Order::Service).to_vec();
-                if let Some(last) = frame.last_mut() {
-                    *last ^= 0xff;
-                }
-                self.send_last(frame.into(), output);
-                self.flow.sends = false;
-                self.flow.judges = false;
-            }
-            Fault::TruncatedFrame => {
-                self.answer();
-                let frame = wire::chunk(b"{\"event\":{}}", wire::Order::Service);
-                self.send_last(frame.slice(..frame.len() / 2), output);
-                self.flow.output_over = true;
-                self.flow.judges = false;
-            }
-        }
-        self.end = Some(End::Fault);
-    }
-
-    /// Sends a frame past the queue, which is given up.
-    fn send_last(&mut self, frame: Bytes, output: &Option<Output>) {
-        self.speaker.emitter.queue.clear();
-        if let Some(output) = output {
-            // A full channel means that the client reads nothing: no frame will hurt it.
-            let _ = output.try_send(Ok(Frame::data(frame)));
-        }
-    }
-
-    /// A breach that the service answers, if it has an answer.
-    fn breach(&mut self, breach: Breach) {
-        let answer = breach.answer.clone();
-        self.note(breach);
-        if let Some(message) = answer {
-            self.fail(&Exception::validation(message));
-        }
-    }
-
-    fn note(&self, breach: Breach) {
-        self.server.violation(Some(self.record.index()), breach);
-    }
-
-    /// Ends the output with an exception. The input is read on, unjudged, until the client
-    /// closes it: one that never does stays open, and shows.
-    fn fail(&mut self, exception: &Exception) {
-        if self.end.is_some() {
-            return;
-        }
-        self.end = Some(End::Exception(exception.clone()));
-        self.speaker
-            .emitter
-            .queue
-            .push_back(wire::exception(exception, &self.request_id));
-        self.flow.judges = false;
-        self.flow.output_over = true;
     }
 
     fn due(&self) -> Option<Instant> {
@@ -613,12 +331,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => pending().await,
     }
 }
-
-/// Generation starts once this much audio came; measured by others between 64 and 72 ms.
-const PRIMING: Duration = Duration::from_millis(68);
-
-/// What a careful client sends first.
-const PRIMING_RULE: Duration = Duration::from_millis(100);
 
 /// Frames that wait for a client that does not read: minutes of speech.
 const MAX_QUEUED: usize = 5_000;

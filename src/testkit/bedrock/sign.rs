@@ -127,7 +127,7 @@ impl Chain {
     }
 
     /// The signature of the next frame, which becomes the previous one.
-    fn next(&mut self, at: Timestamp, payload: &[u8]) -> [u8; 32] {
+    pub(super) fn next(&mut self, at: Timestamp, payload: &[u8]) -> [u8; 32] {
         let stamp = at.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = &stamp[..8];
         let key = match &self.key {
@@ -326,14 +326,17 @@ mod tests {
     use aws_smithy_types::event_stream::{Header, HeaderValue};
     use bytes::Bytes;
 
-    fn chain() -> Chain {
-        let keys = Keys {
+    fn keys() -> Keys {
+        Keys {
             access_key: "AKIDEXAMPLE".into(),
             secret: "SECRETEXAMPLE".into(),
             session_token: None,
             region: "us-east-1".into(),
-        };
-        Chain::new(&keys, "0".repeat(64))
+        }
+    }
+
+    fn chain() -> Chain {
+        Chain::new(&keys(), "0".repeat(64))
     }
 
     fn new_year() -> Timestamp {
@@ -392,6 +395,39 @@ mod tests {
         let frame = frame(first, Bytes::from_static(b"one"));
         let late = new_year() + SignedDuration::from_mins(10);
         assert!(chain().verify(&frame, late).is_err());
+    }
+
+    /// Nova checklist 2: what `AWS_BEARER_TOKEN_BEDROCK` makes of a request.
+    #[test]
+    fn a_bearer_token_is_no_signature() {
+        for authorization in ["Bearer key", "AWS4-HMAC-SHA256 Credential=a", ""] {
+            let request = hyper::Request::post("https://localhost/model/m/x")
+                .header("authorization", authorization)
+                .body(())
+                .unwrap();
+            let refused = verify_request(&request.into_parts().0, &keys(), new_year());
+            let refused = refused.err().unwrap();
+            assert_eq!(refused.code, "IncompleteSignatureException");
+        }
+    }
+
+    /// Other SDKs sign the name of the scheme in place of a hash.
+    #[test]
+    fn a_request_may_sign_the_scheme_and_nothing_but_it() {
+        let canonical = |hash| {
+            let request = hyper::Request::post("https://localhost:1/model/m%3A0/x")
+                .header("x-amz-content-sha256", hash)
+                .body(())
+                .unwrap();
+            canonical_request(&request.into_parts().0, "host;x-amz-content-sha256")
+        };
+        assert_eq!(
+            canonical(EVENTS_HASH).unwrap(),
+            "POST\n/model/m%253A0/x\n\nhost:localhost:1\n\
+             x-amz-content-sha256:STREAMING-AWS4-HMAC-SHA256-EVENTS\n\n\
+             host;x-amz-content-sha256\nSTREAMING-AWS4-HMAC-SHA256-EVENTS"
+        );
+        assert!(canonical(&"0".repeat(64)).is_err());
     }
 
     #[test]

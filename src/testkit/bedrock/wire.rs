@@ -279,6 +279,90 @@ const PADDING: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::bedrock::sign::Keys;
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn chain() -> Chain {
+        let keys = Keys {
+            access_key: "AKIDEXAMPLE".into(),
+            secret: "SECRETEXAMPLE".into(),
+            session_token: None,
+            region: "us-east-1".into(),
+        };
+        Chain::new(&keys, "0".repeat(64))
+    }
+
+    /// What a client writes: a signed frame for each payload.
+    fn signed(payloads: &[Bytes]) -> Vec<Bytes> {
+        let mut chain = chain();
+        let date = aws_smithy_types::DateTime::from_secs(now().as_second());
+        payloads
+            .iter()
+            .map(|payload| {
+                let signature = chain.next(now(), payload).to_vec();
+                frame(
+                    vec![
+                        Header::new(":chunk-signature", HeaderValue::ByteArray(signature.into())),
+                        Header::new(":date", HeaderValue::Timestamp(date)),
+                    ],
+                    payload.clone(),
+                )
+            })
+            .collect()
+    }
+
+    /// Nova checklist 3
+    #[test]
+    fn frames_are_read_in_whatever_pieces_they_come() {
+        let event = chunk(b"{}", Order::Client);
+        let bytes = signed(&[event.clone(), event, Bytes::new()]).concat();
+        for size in [1, 7, 100, bytes.len()] {
+            let mut reader = Reader::new(chain());
+            let mut read = Vec::new();
+            for piece in bytes.chunks(size) {
+                reader.feed(piece);
+                while let Some(inbound) = reader.next(now()).unwrap() {
+                    read.push(inbound);
+                }
+            }
+            assert!(
+                matches!(
+                    &read[..],
+                    [Inbound::Event(_), Inbound::Event(_), Inbound::End]
+                ),
+                "{read:?}"
+            );
+            assert!(!reader.is_inside_frame());
+        }
+    }
+
+    /// Nova checklist 3
+    #[test]
+    fn a_changed_byte_or_a_missing_frame_breaks_the_chain() {
+        let event = chunk(b"{}", Order::Client);
+        let frames = signed(&[event.clone(), event]);
+        let mut changed = frames[0].to_vec();
+        changed[100] ^= 1;
+        for bytes in [&changed, &frames[1][..]] {
+            let mut reader = Reader::new(chain());
+            reader.feed(bytes);
+            assert_eq!(reader.next(now()).unwrap_err().rule, Rule::Frame);
+        }
+    }
+
+    /// Nova checklist 4
+    #[test]
+    fn a_signed_frame_around_something_else_is_refused() {
+        let bare = frame(Vec::new(), Bytes::from_static(b"{\"bytes\":\"e30=\"}"));
+        for inner in [bare, unknown_chunk()] {
+            let mut reader = Reader::new(chain());
+            reader.feed(&signed(&[inner])[0]);
+            assert_eq!(reader.next(now()).unwrap_err().rule, Rule::Payload);
+        }
+    }
 
     #[test]
     fn an_audio_event_is_read_without_a_tree() {

@@ -3,6 +3,7 @@
 mod conversation;
 mod faults;
 mod rules;
+mod speaker;
 mod transport;
 
 use std::time::Duration;

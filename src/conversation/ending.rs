@@ -1,0 +1,78 @@
+//! How a call ends: last words, the leg, the session, and the last lines.
+
+use std::time::Duration;
+
+use super::{Action, Conversation, EndReason, timer::Timer};
+
+/// How far the call is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Live,
+    /// The agent hangs up once its last words were heard.
+    LastWords,
+    /// The leg was told to hang up and has not done so yet.
+    HangingUp(EndReason),
+    /// The leg is gone; the session closes by the book and may still send text.
+    Closing(EndReason),
+    Over,
+}
+
+impl Conversation {
+    /// The leg is gone. What it had not played was not heard.
+    pub(super) fn on_hung_up(&mut self) {
+        let reason = match &self.phase {
+            Phase::HangingUp(reason) => reason.clone(),
+            Phase::Live => EndReason::CallerHungUp,
+            Phase::LastWords => EndReason::AgentHungUp,
+            Phase::Closing(_) | Phase::Over => return,
+        };
+        self.close(reason);
+    }
+
+    /// Ends the leg, and then everything.
+    pub(super) fn hang_up(&mut self, reason: EndReason) {
+        self.phase = Phase::HangingUp(reason);
+        self.timers.set(Timer::Ending, self.now + LEG_CLOSE);
+        self.actions.push_back(Action::HangUp);
+    }
+
+    /// The leg is gone; the model may still have text for us.
+    pub(super) fn close(&mut self, reason: EndReason) {
+        self.playout.settle(self.now);
+        let heard = self.playout.heard();
+        let empty = self.playout.is_empty() && !self.playout.is_paused();
+        self.replies.heard(self.now, heard, empty);
+        self.playout.cut(self.now);
+        self.framer = None;
+        self.replies.cut(self.now);
+        for timer in [
+            Timer::Fill,
+            Timer::Playout,
+            Timer::Heard,
+            Timer::BargeIn,
+            Timer::Resume,
+            Timer::Keys,
+            Timer::Traffic,
+        ] {
+            self.timers.stop(timer);
+        }
+        self.commit_caller();
+        if !self.session_alive {
+            return self.finish(reason);
+        }
+        self.actions.push_back(Action::CloseModel(self.session));
+        self.timers.set(Timer::Ending, self.now + self.config.close);
+        self.phase = Phase::Closing(reason);
+    }
+
+    pub(super) fn finish(&mut self, reason: EndReason) {
+        self.commit_caller();
+        self.commit(true);
+        self.turn.close(&mut self.stats.turns);
+        self.phase = Phase::Over;
+        self.actions.push_back(Action::End(reason));
+    }
+}
+
+/// How long a leg may take to hang up.
+const LEG_CLOSE: Duration = Duration::from_secs(3);

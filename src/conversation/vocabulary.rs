@@ -1,0 +1,218 @@
+//! What a conversation is told, and what it answers.
+
+use std::{fmt, time::Instant};
+
+use jiff::Timestamp;
+
+use crate::{
+    audio::{AudioFrame, SampleRate},
+    call::LegCapabilities,
+    error::ProviderErrorKind,
+    model::ModelEvent,
+    telephony::{CallEvent, MarkId, Show},
+    transcript::{Speaker, Utterance},
+};
+
+/// Names a model session within a call; grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
+pub struct SessionId(pub u32);
+
+/// What happened.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "what a driver can report; a new kind must be handled everywhere"
+)]
+pub enum Input {
+    /// The leg reports. Its end is [`CallEvent::HungUp`].
+    Call(CallEvent),
+    /// The local voice detector hears the caller begin (`true`) or stop (`false`) to speak.
+    Voice(bool),
+    /// The session that was asked for is open.
+    ModelOpened(SessionId),
+    /// A session reports.
+    Model(SessionId, ModelEvent),
+    /// A session is over, or never opened: by the book (`None`), or because of this.
+    ModelEnded(SessionId, Option<ProviderErrorKind>),
+    /// The application wants something.
+    Command(Command),
+    /// A frame that [`Action::Feed`] asked for could not be handed over.
+    NotFed,
+    /// A frame that [`Action::Play`] asked for could not be handed over.
+    NotPlayed,
+    /// The time that [`Step::Wait`] named has come.
+    Tick,
+}
+
+/// What an application can ask of a running call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Hang up once the agent's last words were heard.
+    HangUp,
+    /// End at once, closing everything by the book.
+    Abort,
+    /// Give the model these words, which it answers as if the caller had said them.
+    Tell(String),
+}
+
+/// What to do next.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a driver that ignores a step must not compile"
+)]
+pub enum Step {
+    /// Do this, then ask again.
+    Do(Action),
+    /// Nothing left. Come back with the next input, or with [`Input::Tick`] at this time.
+    Wait(Option<Instant>),
+}
+
+/// Something for the driver to do.
+#[derive(Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a driver that ignores an action must not compile"
+)]
+pub enum Action {
+    /// Open a session under this name.
+    OpenModel(SessionId),
+    /// Give the session this frame of the caller.
+    Feed(SessionId, AudioFrame),
+    /// Give the session these words.
+    Tell(SessionId, String),
+    /// Close the session by the book, or stop opening it.
+    CloseModel(SessionId),
+    /// Send this frame to the caller.
+    Play(AudioFrame),
+    /// Ask the carrier to report when everything before this was played.
+    Mark(MarkId),
+    /// Make the carrier forget what it has not played.
+    ClearPlayback,
+    /// Show this on a leg with a screen.
+    Show(Show),
+    /// End the leg.
+    HangUp,
+    /// Keep this line.
+    Record(Utterance),
+    /// Tell observers.
+    Publish(Notice),
+    /// The call is over. The last action, and it comes once.
+    End(EndReason),
+}
+
+impl Action {
+    /// The action's kind, for logs: never its content.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::OpenModel(_) => "open model",
+            Self::Feed(..) => "feed",
+            Self::Tell(..) => "tell",
+            Self::CloseModel(_) => "close model",
+            Self::Play(_) => "play",
+            Self::Mark(_) => "mark",
+            Self::ClearPlayback => "clear playback",
+            Self::Show(_) => "show",
+            Self::HangUp => "hang up",
+            Self::Record(_) => "record",
+            Self::Publish(_) => "publish",
+            Self::End(_) => "end",
+        }
+    }
+}
+
+/// What observers are told as it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The agent does something else now.
+    State {
+        /// What it did before.
+        old: AgentState,
+        /// What it does now.
+        new: AgentState,
+    },
+    /// Words that are about to be said or were just heard; early, and not yet the transcript.
+    Caption {
+        /// Whose.
+        speaker: Speaker,
+        /// The words.
+        text: String,
+    },
+    /// Something went wrong.
+    Trouble(ProviderErrorKind),
+}
+
+/// What the agent does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the states that voice frameworks share"
+)]
+pub enum AgentState {
+    /// The model is not there yet.
+    Initializing,
+    /// It is the caller's turn.
+    Listening,
+    /// The caller has spoken; the answer is not there yet.
+    Thinking,
+    /// The caller hears the agent.
+    Speaking,
+}
+
+impl AgentState {
+    /// The state's name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Listening => "listening",
+            Self::Thinking => "thinking",
+            Self::Speaking => "speaking",
+        }
+    }
+}
+
+impl fmt::Display for AgentState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The caller hung up, or the leg was lost.
+    CallerHungUp,
+    /// The agent hung up.
+    AgentHungUp,
+    /// The application ended the call, or the service stops.
+    Aborted,
+    /// Nothing came from the leg for too long.
+    NoTraffic,
+    /// The model failed, or could not be reached.
+    ModelFailed(ProviderErrorKind),
+}
+
+/// What a conversation must know of its call.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a new field must be answered by every driver"
+)]
+pub struct Setup {
+    /// The rate of the leg, both ways.
+    pub rate: SampleRate,
+    /// What the leg can do.
+    pub leg: LegCapabilities,
+    /// Whether the model takes text.
+    pub text_input: bool,
+    /// What makes the model speak first, if it should.
+    pub greeting: Option<String>,
+    /// What the calendar shows at the conversation's first instant.
+    pub started: Timestamp,
+}
