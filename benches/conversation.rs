@@ -25,6 +25,9 @@ fn conversation(now: Instant) -> Conversation {
         },
         text_input: true,
         greeting: None,
+        session_limit: None,
+        jitter: 0.0,
+        filler: None,
         started: Timestamp::UNIX_EPOCH,
     };
     let mut call = Conversation::new(Config::default(), setup, now);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{AgentConfig, DetectorFn, Parts, Prompt, PromptFn, Shared, VoiceAgent};
 use crate::{
     audio::vad::{self, VoiceDetector},
@@ -173,6 +175,8 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
             detector,
         } = self;
         let shared = Arc::new(Shared::default());
+        let permits = config.max_sessions.unwrap_or(Semaphore::MAX_PERMITS);
+        let quota = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         VoiceAgent {
             telephony,
             parts: Arc::new(Parts {
@@ -183,6 +187,7 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
                 prompt,
                 detector,
                 shared,
+                quota,
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! Performs what a conversation decides. The only `select!` on the call path, and no opinions.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,8 +20,8 @@ use super::{
     sessions::Sessions,
 };
 use crate::{
-    audio::vad::VoiceDetector,
-    call::{CallInfo, CallStatus, CallSummary, Outcome},
+    audio::{comfort_tone, vad::VoiceDetector},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
     clock,
     conversation::{Action, Command, Conversation, EndReason, Input, Notice, Setup, Step},
     duplex::Duplex,
@@ -55,11 +56,15 @@ where
         info.instructions.clone().unwrap_or(prompt.instructions),
         info.rate,
     );
+    let capabilities = parts.model.capabilities();
     let setup = Setup {
         rate: info.rate,
         leg: info.leg,
-        text_input: parts.model.capabilities().text_input,
+        text_input: capabilities.text_input,
         greeting: info.greeting.clone().or(prompt.greeting),
+        session_limit: capabilities.max_session,
+        jitter: jitter(&info.id),
+        filler: parts.config.filler.then(|| comfort_tone(info.rate)),
         started: clock::wall(),
     };
     let call = Call {
@@ -175,6 +180,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 self.sessions
                     .open(id, Arc::clone(self.parts), self.seed.clone())
             }
+            Action::Brief(id, history) => self.sessions.command(id, ModelCommand::History(history)),
             Action::Feed(id, frame) => {
                 if !self.sessions.feed(id, frame) {
                     self.conversation.handle(clock::now(), Input::NotFed);
@@ -231,6 +237,14 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             }
         }
     }
+}
+
+/// Spreads calls evenly between -1 and 1, the same for the same call.
+fn jitter(call: &CallId) -> f32 {
+    let mut hasher = DefaultHasher::new();
+    call.hash(&mut hasher);
+    let bucket = u16::try_from(hasher.finish() % 2_001).unwrap_or(1_000);
+    f32::from(bucket) / 1_000.0 - 1.0
 }
 
 /// Slots of a command queue that audio may not take.

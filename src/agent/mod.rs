@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::{
@@ -70,6 +70,8 @@ struct Parts<M, S, L> {
     prompt: PromptFn,
     detector: DetectorFn,
     shared: Arc<Shared>,
+    /// One permit for each session that may be open.
+    quota: Arc<Semaphore>,
 }
 
 type PromptFn = Box<dyn Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync>;
@@ -90,6 +92,13 @@ pub struct AgentConfig {
     /// How long the call waits for what the lead store knows of the caller. Default: 400 ms;
     /// longer would be heard as silence.
     pub lead_lookup: Duration,
+    /// Whether a caller hears a soft tone while a lost session is opened again and the gap would be
+    /// noticed. Default: yes; dead air makes people hang up.
+    pub filler: bool,
+    /// How many model sessions may be open at once over all calls; openings past that wait their
+    /// turn. Default: no limit but the calls'. Give the account's quota where there is one:
+    /// rollovers are then staggered under it.
+    pub max_sessions: Option<usize>,
     /// How long the last lines of a call may take to be kept. Default: 10 s.
     pub record_deadline: Duration,
 }
@@ -101,6 +110,8 @@ impl Default for AgentConfig {
             drain: Duration::from_secs(120),
             max_calls: 200,
             lead_lookup: Duration::from_millis(400),
+            filler: true,
+            max_sessions: None,
             record_deadline: Duration::from_secs(10),
         }
     }

@@ -1,11 +1,16 @@
 //! The model sessions of one call: opening, live, closing.
 
 use std::{
-    future::pending,
+    collections::VecDeque,
+    future::poll_fn,
     sync::{Arc, atomic::AtomicUsize},
+    task::Poll,
 };
 
-use tokio::task::JoinSet;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::{AbortHandle, JoinError, JoinSet},
+};
 use tracing::{Instrument, warn};
 
 use super::{
@@ -23,36 +28,45 @@ use crate::{
 /// Sessions by name. Dropping them ends them.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    opening: JoinSet<(SessionId, Result<Session, ProviderError>)>,
-    live: Option<Live>,
-    /// A session that was given up before it was live.
-    gone: Option<SessionId>,
-    /// The session that is opening, for the case that its task dies without a word.
-    opening_id: Option<SessionId>,
+    opening: JoinSet<Answer>,
+    asked: Vec<(SessionId, AbortHandle)>,
+    live: Vec<Live>,
+    /// Sessions that were given up, to be reported.
+    gone: VecDeque<SessionId>,
     open: Arc<AtomicUsize>,
     tasks: Arc<AtomicUsize>,
-    counted: Option<Counted>,
+}
+
+/// How an opening ended.
+type Answer = (SessionId, Result<Opened, ProviderError>);
+
+/// A session, and what it holds for as long as it lives.
+#[derive(Debug)]
+struct Opened {
+    session: Session,
+    _counted: Counted,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
 struct Live {
     id: SessionId,
-    session: Session,
+    opened: Opened,
 }
 
 impl Sessions {
     pub(super) fn new(shared: &Shared) -> Self {
         Self {
             opening: JoinSet::new(),
-            live: None,
-            gone: None,
-            opening_id: None,
+            asked: Vec::new(),
+            live: Vec::new(),
+            gone: VecDeque::new(),
             open: Arc::clone(&shared.sessions),
             tasks: Arc::clone(&shared.tasks),
-            counted: None,
         }
     }
 
+    /// Asks for a session; waits its turn where sessions are limited.
     pub(super) fn open<M, S, L>(
         &mut self,
         id: SessionId,
@@ -64,84 +78,112 @@ impl Sessions {
         L: Send + Sync + 'static,
     {
         let task = Counted::new(&self.tasks);
-        self.counted = Some(Counted::new(&self.open));
-        self.opening_id = Some(id);
+        let counted = Counted::new(&self.open);
         let opening = async move {
-            let _counted = task;
-            (id, parts.model.open(seed).await)
+            let _task = task;
+            // The semaphore is never closed.
+            let permit = Arc::clone(&parts.quota).acquire_owned().await.ok();
+            let session = parts.model.open(seed).await;
+            (
+                id,
+                session.map(|session| Opened {
+                    session,
+                    _counted: counted,
+                    _permit: permit,
+                }),
+            )
         };
-        self.opening.spawn(opening.in_current_span());
+        let handle = self.opening.spawn(opening.in_current_span());
+        self.asked.push((id, handle));
     }
 
     /// Gives the session a frame. `false` when it does not keep up, or is not there.
     pub(super) fn feed(&mut self, id: SessionId, frame: AudioFrame) -> bool {
-        let Some(live) = self.live.as_mut().filter(|live| live.id == id) else {
+        let Some(live) = self.find(id) else {
             return false;
         };
-        let commands = &live.session.commands;
+        let commands = &live.opened.session.commands;
         commands.capacity() > reserve(commands.max_capacity())
             && commands.try_send(ModelCommand::Audio(frame)).is_ok()
     }
 
     /// Gives the session a command that must not be lost. One that takes none is lost itself.
     pub(super) fn command(&mut self, id: SessionId, command: ModelCommand) {
-        let Some(live) = self.live.as_ref().filter(|live| live.id == id) else {
-            return;
-        };
-        if live.session.commands.try_send(command).is_err() {
+        let Some(live) = self.find(id) else { return };
+        if live.opened.session.commands.try_send(command).is_err() {
             warn!("the session takes no commands any more and counts as lost");
-            self.live = None;
-            self.gone = Some(id);
+            self.live.retain(|live| live.id != id);
+            self.gone.push_back(id);
         }
     }
 
     /// Closes by the book, or stops opening.
     pub(super) fn close(&mut self, id: SessionId) {
-        if self.live.as_ref().is_some_and(|live| live.id == id) {
-            self.command(id, ModelCommand::Finish);
-        } else {
-            self.opening.abort_all();
-            self.gone = Some(id);
+        if self.find(id).is_some() {
+            return self.command(id, ModelCommand::Finish);
+        }
+        if let Some(at) = self.asked.iter().position(|(asked, _)| *asked == id) {
+            let (_, opening) = self.asked.swap_remove(at);
+            opening.abort();
+            self.gone.push_back(id);
         }
     }
 
     /// The next thing that a session reports. Cancel safe.
     pub(super) async fn next(&mut self) -> Input {
-        if let Some(id) = self.gone.take() {
-            self.counted = None;
+        if let Some(id) = self.gone.pop_front() {
             return Input::ModelEnded(id, Some(ProviderErrorKind::Unavailable));
         }
         let Self { opening, live, .. } = self;
-        let report = async {
-            match live {
-                Some(live) => (live.id, live.session.events.recv().await),
-                None => pending().await,
+        let report = poll_fn(|cx| {
+            for live in live.iter_mut() {
+                if let Poll::Ready(event) = live.opened.session.events.poll_recv(cx) {
+                    return Poll::Ready((live.id, event));
+                }
             }
-        };
+            Poll::Pending
+        });
         tokio::select! {
             (id, event) = report => match event {
                 Some(Ok(event)) => Input::Model(id, event),
                 Some(Err(failed)) => self.lost(id, &failed),
                 None => {
-                    self.live = None;
-                    self.counted = None;
+                    self.live.retain(|live| live.id != id);
                     Input::ModelEnded(id, None)
                 }
             },
-            Some(opened) = opening.join_next() => match opened {
-                Ok((id, Ok(session))) => {
-                    self.live = Some(Live { id, session });
-                    Input::ModelOpened(id)
-                }
-                Ok((id, Err(failed))) => self.lost(id, &failed),
-                // An aborted opening was reported as gone; a panic is a bug, and a lost session.
-                Err(failed) => match self.opening_id.take().filter(|_| failed.is_panic()) {
-                    Some(id) => {
-                        let failed = ProviderError::new("agent", ProviderErrorKind::Unavailable).with_source(failed);
-                        self.lost(id, &failed)
+            Some(opened) = opening.join_next_with_id() => self.opened(opened),
+        }
+    }
+
+    fn opened(&mut self, opened: Result<(tokio::task::Id, Answer), JoinError>) -> Input {
+        match opened {
+            Ok((_, (id, result))) => {
+                // One that was told to stop opening was reported as gone.
+                let known = self.asked.iter().position(|(asked, _)| *asked == id);
+                let Some(at) = known else { return Input::Tick };
+                self.asked.swap_remove(at);
+                match result {
+                    Ok(opened) => {
+                        self.live.push(Live { id, opened });
+                        Input::ModelOpened(id)
                     }
-                    None => Input::Tick,
-                },
+                    Err(failed) => self.lost(id, &failed),
+                }
+            }
+            // An aborted opening was reported as gone; a panic is a bug, and a lost session.
+            Err(failed) => match self
+                .asked
+                .iter()
+                .position(|(_, task)| task.id() == failed.id())
+            {
+                Some(at) => {
+                    let (id, _) = self.asked.swap_remove(at);
+                    let failed = ProviderError::new("agent", ProviderErrorKind::Unavailable)
+                        .with_source(failed);
+                    self.lost(id, &failed)
+                }
+                None => Input::Tick,
             },
         }
     }
@@ -151,8 +193,11 @@ impl Sessions {
             error = failed as &dyn std::error::Error,
             "the model session is lost"
         );
-        self.live = None;
-        self.counted = None;
+        self.live.retain(|live| live.id != id);
         Input::ModelEnded(id, Some(failed.kind().clone()))
+    }
+
+    fn find(&mut self, id: SessionId) -> Option<&mut Live> {
+        self.live.iter_mut().find(|live| live.id == id)
     }
 }

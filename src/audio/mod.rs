@@ -4,6 +4,9 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
+mod comfort;
+pub use comfort::comfort_tone;
+
 mod framer;
 pub use framer::Framer;
 

@@ -42,6 +42,15 @@ pub struct Config {
     pub last_words: Duration,
     /// How long a mark may be overdue before the carrier's buffer counts as played. Default: 2 s.
     pub mark_overdue: Duration,
+    /// What is done about a caller who says nothing.
+    pub idle: Idle,
+    /// How long a call may last; the agent is told to come to an end a little before. Default:
+    /// without limit.
+    pub max_call: Option<Duration>,
+    /// How long before that the agent is told. Default: 30 s: a sentence, an answer, a goodbye.
+    pub wrap_up: Duration,
+    /// What it is told then.
+    pub wrap_up_text: String,
     /// How long a model session may take to close by the book. Default: 6 s: Nova Sonic's
     /// provider gives up after 5.
     pub close: Duration,
@@ -62,7 +71,39 @@ impl Default for Config {
             no_traffic: Duration::from_secs(300),
             last_words: Duration::from_secs(20),
             mark_overdue: Duration::from_secs(2),
+            idle: Idle::default(),
+            max_call: None,
+            wrap_up: Duration::from_secs(30),
+            wrap_up_text: "(The time for this call is nearly over. Come to a courteous end now.)"
+                .to_owned(),
             close: Duration::from_secs(6),
+        }
+    }
+}
+
+/// What is done about a caller who says nothing: two nudges, a goodbye, and the end. Mute and hold
+/// stop it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Idle {
+    /// After how much silence the agent asks whether somebody is there; twice. Default: never,
+    /// since what to say is the application's.
+    pub nudge: Option<Duration>,
+    /// After how much silence of the caller the agent says goodbye and hangs up. Default: never.
+    pub hang_up: Option<Duration>,
+    /// What makes the model ask.
+    pub nudge_text: String,
+    /// What makes the model say goodbye.
+    pub goodbye_text: String,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self {
+            nudge: None,
+            hang_up: None,
+            nudge_text: "(The caller has said nothing for a while. Ask in a few words whether they are still there.)".to_owned(),
+            goodbye_text: "(The caller does not answer any more. Say goodbye in one short sentence.)".to_owned(),
         }
     }
 }

@@ -29,6 +29,14 @@ impl Conversation {
         self.close(reason);
     }
 
+    /// Hangs up once what the agent has to say was heard.
+    pub(super) fn last_words(&mut self) {
+        self.phase = Phase::LastWords;
+        self.timers
+            .set(Timer::Ending, self.now + self.config.last_words);
+        self.on_heard();
+    }
+
     /// Ends the leg, and then everything.
     pub(super) fn hang_up(&mut self, reason: EndReason) {
         self.phase = Phase::HangingUp(reason);
@@ -53,14 +61,21 @@ impl Conversation {
             Timer::Resume,
             Timer::Keys,
             Timer::Traffic,
+            Timer::Rollover,
+            Timer::Reopen,
+            Timer::Filler,
+            Timer::Idle,
+            Timer::Length,
         ] {
             self.timers.stop(timer);
         }
         self.commit_caller();
-        if !self.session_alive {
+        for session in self.links.leave() {
+            self.actions.push_back(Action::CloseModel(session));
+        }
+        if self.links.is_empty() {
             return self.finish(reason);
         }
-        self.actions.push_back(Action::CloseModel(self.session));
         self.timers.set(Timer::Ending, self.now + self.config.close);
         self.phase = Phase::Closing(reason);
     }

@@ -1,19 +1,34 @@
 //! The caller's audio on its way to the model: continuous, in real time, and never doubled.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::config::Config;
 use crate::audio::{AudioFrame, FRAME, SampleRate};
 
-/// Where the caller's frames go, and how much of real time they have covered.
+/// Where the caller's frames go, how much of real time they have covered, and what of them no
+/// session has answered yet.
 ///
 /// A model wants a stream without gaps, in real time (Nova Sonic user guide, input events). Callers
 /// do not send one: carriers suppress silence, networks stall and then deliver everything at once.
 #[derive(Debug)]
 pub(super) struct Feed {
     rate: SampleRate,
-    /// Frames that wait for a session; `None` while one takes them.
-    held: Option<VecDeque<AudioFrame>>,
+    /// Whether a session takes frames.
+    live: bool,
+    /// The caller's last frames: speech that nobody has answered, with what came just before it.
+    /// While no session takes frames, everything, within bounds.
+    kept: VecDeque<AudioFrame>,
+    /// How many of the kept frames a session had already.
+    fed: usize,
+    /// Whether there is speech among the kept frames.
+    speech: bool,
+    /// Frames since the last one with voice.
+    pause: usize,
+    /// What the caller was understood to say and nobody has answered.
+    words: String,
     /// The model has the caller's side of the call up to here.
     covered: Instant,
     last_arrival: Instant,
@@ -29,13 +44,19 @@ pub(super) struct FeedStats {
     pub(super) filled: u64,
     pub(super) trimmed: u64,
     pub(super) dropped: u64,
+    pub(super) replayed: u64,
 }
 
 impl Feed {
     pub(super) fn new(rate: SampleRate, now: Instant) -> Self {
         Self {
             rate,
-            held: Some(VecDeque::new()),
+            live: false,
+            kept: VecDeque::with_capacity(PREROLL as usize + 1),
+            fed: 0,
+            speech: false,
+            pause: 0,
+            words: String::new(),
             covered: now,
             last_arrival: now,
             last_fed: now,
@@ -53,18 +74,23 @@ impl Feed {
     ) -> Option<AudioFrame> {
         self.stats.received += 1;
         self.last_arrival = now;
-        if let Some(held) = &mut self.held {
-            held.push_back(frame);
-            while FRAME * u32::try_from(held.len()).unwrap_or(u32::MAX) > config.hold {
-                held.pop_front();
-                self.stats.dropped += 1;
-            }
+        self.speech |= voice;
+        self.pause = if voice { 0 } else { self.pause + 1 };
+        if !self.live {
+            self.keep(frame, config.hold);
             return None;
         }
         if !voice && self.covered > now + config.surplus && now < self.last_fed + KEEP_ALIVE {
             self.stats.trimmed += 1;
             return None;
         }
+        let keep = if self.speech {
+            config.hold
+        } else {
+            FRAME * PREROLL
+        };
+        self.keep(frame.clone(), keep);
+        self.fed = self.kept.len();
         // A carrier whose clock runs slow must not build up a debt that silence would pay in the
         // middle of a word.
         let debt = now.checked_sub(config.fill_after).unwrap_or(now);
@@ -72,13 +98,76 @@ impl Feed {
         Some(frame)
     }
 
-    /// A session is ready: the frames that waited for it, oldest first.
-    pub(super) fn open(&mut self, now: Instant) -> VecDeque<AudioFrame> {
-        let held = self.held.take().unwrap_or_default();
-        self.stats.fed += held.len() as u64;
+    /// Another session takes frames from now on: what it gets first, oldest first. That is what
+    /// no session had, and the speech that the session before it had and did not answer.
+    pub(super) fn open(&mut self, now: Instant) -> Vec<AudioFrame> {
+        let known = if self.speech { 0 } else { self.fed };
+        let first: Vec<_> = self.kept.iter().skip(known).cloned().collect();
+        self.stats.replayed += self.fed.saturating_sub(known) as u64;
+        self.stats.fed += first.len() as u64;
+        self.live = true;
+        self.fed = self.kept.len();
         self.covered = now;
         self.last_fed = now;
-        held
+        first
+    }
+
+    /// The session that took frames is lost.
+    pub(super) fn close(&mut self) {
+        self.live = false;
+    }
+
+    /// The caller was understood to say this.
+    pub(super) fn understood(&mut self, text: &str, voice: bool) {
+        if !self.words.is_empty() {
+            self.words.push(' ');
+        }
+        self.words.push_str(text);
+        if self.live {
+            self.forget(voice);
+        }
+    }
+
+    /// The model answers what the caller has said.
+    pub(super) fn answered(&mut self, voice: bool) {
+        self.words.clear();
+        if self.live && !voice {
+            self.forget(voice);
+        }
+    }
+
+    /// What the caller was understood to say and nobody has answered.
+    pub(super) fn unanswered_text(&self) -> Option<String> {
+        (!self.words.is_empty()).then(|| self.words.clone())
+    }
+
+    /// Whether the caller has said something that nobody has answered.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.speech || !self.words.is_empty()
+    }
+
+    /// How many frames wait that no session had.
+    pub(super) fn waiting(&self) -> usize {
+        self.kept.len() - self.fed
+    }
+
+    fn forget(&mut self, voice: bool) {
+        self.kept.clear();
+        self.fed = 0;
+        self.speech = voice;
+    }
+
+    fn keep(&mut self, frame: AudioFrame, most: Duration) {
+        self.kept.push_back(frame);
+        while FRAME * u32::try_from(self.kept.len()).unwrap_or(u32::MAX) > most {
+            self.kept.pop_front();
+            match self.fed {
+                0 => self.stats.dropped += u64::from(!self.live),
+                _ => self.fed -= 1,
+            }
+        }
+        // What nobody answered and is long past was no speech.
+        self.speech &= self.pause < self.kept.len();
     }
 
     /// The next frame of silence that is due, if the caller's audio has paused.
@@ -96,7 +185,7 @@ impl Feed {
 
     /// When the next frame of silence is due. `None` while no session takes frames.
     pub(super) fn fill_at(&self, config: &Config) -> Option<Instant> {
-        if self.held.is_some() {
+        if !self.live {
             return None;
         }
         let due = (self.covered + FRAME).min(self.last_fed + KEEP_ALIVE);
@@ -112,7 +201,10 @@ impl Feed {
 
 /// However far ahead the caller's audio is, the model gets a frame this often: services drop a
 /// stream that pauses, and half a second is far inside every limit.
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(500);
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
+
+/// What is kept of the time before somebody speaks: a detector hears a voice a moment late.
+const PREROLL: u32 = 15;
 
 #[cfg(test)]
 mod tests {

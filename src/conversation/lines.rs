@@ -5,7 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Action, Conversation, timer::Timer};
-use crate::transcript::{Speaker, Utterance};
+use crate::{
+    model::Said,
+    transcript::{Speaker, Utterance},
+};
 
 impl Conversation {
     /// Records the lines of the agent that are certain.
@@ -27,6 +30,11 @@ impl Conversation {
     }
 
     pub(super) fn record(&mut self, began: Instant, speaker: Speaker, text: String, cut: bool) {
+        let said = Said {
+            speaker,
+            text: text.clone(),
+        };
+        self.said.push((began, said));
         self.seq += 1;
         self.stats.utterances += 1;
         let at = self.wall(began);

@@ -21,13 +21,13 @@ use std::{
 use crate::{
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
-    model::{ModelEvent, ReplyId},
+    model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, Show},
     transcript::{Speaker, collapse_white_space},
 };
 
 mod config;
-pub use config::{BargeIn, Config};
+pub use config::{BargeIn, Config, Idle as IdleConfig};
 
 mod stats;
 pub use stats::{CallStats, TurnLatency};
@@ -40,15 +40,22 @@ pub use vocabulary::{
 mod caller;
 mod ending;
 mod feed;
+mod idle;
 mod lines;
+mod link;
 mod playout;
+mod recovery;
 mod reply;
+mod rollover;
 mod timer;
 
 use caller::CallerWords;
 use ending::Phase;
 use feed::Feed;
+use idle::Idle;
+use link::{Active, Links};
 use playout::{Out, Playout};
+use recovery::Attempts;
 use reply::{Replies, ReplyKey};
 use stats::{Stage, TurnClock};
 use timer::{Timer, Timers};
@@ -61,13 +68,18 @@ pub struct Conversation {
     epoch: Instant,
     now: Instant,
     phase: Phase,
-    session: SessionId,
-    session_open: bool,
-    /// Whether the session was asked for and has not ended.
-    session_alive: bool,
+    links: Links,
+    /// Whether any session was ever open.
+    has_opened: bool,
+    attempts: Attempts,
+    standby_failed: bool,
     state: AgentState,
     awaits_reply: bool,
     voice: bool,
+    voice_changed: Instant,
+    /// The lines so far, for a session that was not there.
+    said: Vec<(Instant, Said)>,
+    idle: Idle,
     last_traffic: Instant,
     keys: String,
     seq: u64,
@@ -89,14 +101,22 @@ impl Conversation {
     pub fn new(config: Config, setup: Setup, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Traffic, now + config.no_traffic);
-        let session = SessionId(1);
-        Self {
+        if let Some(longest) = config.max_call {
+            timers.set(Timer::Length, now + longest.saturating_sub(config.wrap_up));
+        }
+        let links = Links::new(now);
+        let first = Action::OpenModel(SessionId(1));
+        let mut call = Self {
             epoch: now,
             now,
             phase: Phase::Live,
-            session,
-            session_open: false,
-            session_alive: true,
+            links,
+            has_opened: false,
+            attempts: Attempts::default(),
+            standby_failed: false,
+            voice_changed: now,
+            said: Vec::new(),
+            idle: Idle::new(now),
             state: AgentState::Initializing,
             awaits_reply: false,
             voice: false,
@@ -111,11 +131,13 @@ impl Conversation {
             caller: CallerWords::default(),
             turn: TurnClock::default(),
             timers,
-            actions: VecDeque::from([Action::OpenModel(session)]),
+            actions: VecDeque::from([first]),
             stats: CallStats::default(),
             config,
             setup,
-        }
+        };
+        call.schedule_idle();
+        call
     }
 
     /// Takes note of what happened. Time that runs backwards is ignored.
@@ -124,13 +146,12 @@ impl Conversation {
         match input {
             Input::Call(event) => self.on_call(event),
             Input::Voice(voice) => self.on_voice(voice),
-            Input::ModelOpened(session) if session == self.session => self.on_model_opened(),
-            Input::Model(session, event) if session == self.session => self.on_model(event),
-            Input::ModelEnded(session, error) if session == self.session => {
-                self.on_model_ended(error)
+            Input::ModelOpened(session) => self.on_model_opened(session),
+            Input::Model(session, event) if self.links.is_active(session) => {
+                self.on_model(session, event)
             }
-            // A session that was left may still be talking; nobody hears it.
-            Input::ModelOpened(_) | Input::Model(..) | Input::ModelEnded(..) => {}
+            Input::Model(session, event) => self.on_old_model(session, event),
+            Input::ModelEnded(session, error) => self.on_model_ended(session, error),
             Input::Command(command) => self.on_command(command),
             Input::NotFed => self.stats.frames_dropped += 1,
             Input::NotPlayed => self.stats.frames_unplayed += 1,
@@ -163,10 +184,20 @@ impl Conversation {
             frames_fed: feed.fed,
             frames_filled: feed.filled,
             frames_trimmed: feed.trimmed,
-            frames_dropped: self.stats.frames_dropped + feed.dropped,
+            frames_replayed: feed.replayed,
+            frames_dropped: self.stats.frames_dropped + feed.dropped + self.never_fed(),
             frames_played: self.playout.frames,
             underruns: self.playout.underruns,
             ..self.stats.clone()
+        }
+    }
+
+    /// Frames that still wait though nobody will ever take them.
+    fn never_fed(&self) -> u64 {
+        if self.phase == Phase::Over {
+            self.feed.waiting() as u64
+        } else {
+            0
         }
     }
 
@@ -175,7 +206,11 @@ impl Conversation {
         match event {
             CallEvent::Audio(frame) => {
                 if let Some(frame) = self.feed.take(self.now, frame, self.voice, &self.config) {
-                    self.actions.push_back(Action::Feed(self.session, frame));
+                    self.actions.extend(
+                        self.links
+                            .open()
+                            .map(|session| Action::Feed(session, frame)),
+                    );
                 }
                 self.schedule_fill();
             }
@@ -187,7 +222,7 @@ impl Conversation {
                 }
             }
             // The feed fills the gap by itself.
-            CallEvent::Muted(_) => {}
+            CallEvent::Muted(muted) => self.on_muted(muted),
             CallEvent::HungUp => self.on_hung_up(),
         }
     }
@@ -198,6 +233,8 @@ impl Conversation {
             return;
         }
         self.voice = voice;
+        self.voice_changed = self.now;
+        self.caller_active();
         if voice {
             self.caller.voice_started(self.now);
             if self.config.barge_in.local && self.playout.is_audible(self.now) {
@@ -215,33 +252,63 @@ impl Conversation {
         }
     }
 
-    fn on_model_opened(&mut self) {
-        if self.phase != Phase::Live || self.session_open {
+    fn on_model_opened(&mut self, session: SessionId) {
+        if !matches!(self.phase, Phase::Live | Phase::LastWords) {
             return;
         }
-        self.session_open = true;
-        for frame in self.feed.open(self.now) {
-            self.actions.push_back(Action::Feed(self.session, frame));
+        if self.links.is_active(session) {
+            self.on_active_opened();
+        } else if self.links.is_standby(session) {
+            self.on_standby_opened();
         }
-        self.schedule_fill();
-        if let Some(greeting) = self.setup.greeting.take() {
-            self.tell(greeting);
-        }
-        self.refresh();
     }
 
-    fn on_model(&mut self, event: ModelEvent) {
+    /// A session that was left may still have text for what it said; nobody hears the rest.
+    fn on_old_model(&mut self, session: SessionId, event: ModelEvent) {
+        if !self.links.closing.contains(&session) {
+            return;
+        }
+        match event {
+            ModelEvent::AgentSaid(text) => {
+                self.replies.final_text(&text);
+                self.commit(false);
+            }
+            ModelEvent::Usage(usage) => self.stats.usage += usage,
+            _ => {}
+        }
+    }
+
+    fn on_model_ended(&mut self, session: SessionId, error: Option<ProviderErrorKind>) {
+        if self.links.is_active(session) {
+            if matches!(self.phase, Phase::Live | Phase::LastWords) {
+                return self.on_active_lost(error);
+            }
+            self.links.active = Active::Lost;
+        } else if self.links.is_standby(session) {
+            self.on_standby_ended();
+        } else {
+            self.links.closed(session);
+        }
+        if let Phase::Closing(reason) = &self.phase
+            && self.links.is_empty()
+        {
+            let reason = reason.clone();
+            self.finish(reason);
+        }
+    }
+
+    fn on_model(&mut self, session: SessionId, event: ModelEvent) {
         match event {
             ModelEvent::SpeechStarted => self.caller.voice_started(self.now),
             ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
-            ModelEvent::Caption(reply, text) => self.on_caption(reply, &text),
-            ModelEvent::Audio(reply, audio) => self.on_reply_audio(reply, audio),
+            ModelEvent::Caption(reply, text) => self.on_caption(session, reply, &text),
+            ModelEvent::Audio(reply, audio) => self.on_reply_audio(session, reply, audio),
             ModelEvent::AgentSaid(text) => {
                 self.replies.final_text(&text);
                 self.commit(false);
             }
             ModelEvent::Interrupted => self.cut(),
-            ModelEvent::ReplyEnded(reply) => self.on_reply_ended(reply),
+            ModelEvent::ReplyEnded(reply) => self.on_reply_ended(session, reply),
             ModelEvent::Usage(usage) => self.stats.usage += usage,
         }
     }
@@ -258,21 +325,27 @@ impl Conversation {
         self.turn.reach(Stage::CallerText, self.now);
         self.caption(Speaker::Caller, text.clone());
         self.caller.said(self.now, &text);
+        self.feed.understood(&text, self.voice);
+        self.caller_active();
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
         self.awaits_reply = true;
         self.refresh();
     }
 
-    fn on_caption(&mut self, reply: ReplyId, text: &str) {
-        let Some(key) = self.reply(reply) else { return };
+    fn on_caption(&mut self, session: SessionId, reply: ReplyId, text: &str) {
+        let Some(key) = self.reply(session, reply) else {
+            return;
+        };
         self.turn.reach(Stage::FirstText, self.now);
         self.replies.caption(key, text);
         self.caption(Speaker::Agent, collapse_white_space(text));
     }
 
-    fn on_reply_audio(&mut self, reply: ReplyId, audio: AudioFrame) {
-        let Some(key) = self.reply(reply) else { return };
+    fn on_reply_audio(&mut self, session: SessionId, reply: ReplyId, audio: AudioFrame) {
+        let Some(key) = self.reply(session, reply) else {
+            return;
+        };
         self.turn.reach(Stage::FirstAudio, self.now);
         self.awaits_reply = false;
         let audio = self.at_leg_rate(audio);
@@ -303,8 +376,10 @@ impl Conversation {
         self.pump();
     }
 
-    fn on_reply_ended(&mut self, reply: ReplyId) {
-        let Some(key) = self.reply(reply) else { return };
+    fn on_reply_ended(&mut self, session: SessionId, reply: ReplyId) {
+        let Some(key) = self.reply(session, reply) else {
+            return;
+        };
         self.awaits_reply = false;
         self.flush_framer();
         let length = self.replies.end(key);
@@ -313,38 +388,9 @@ impl Conversation {
         self.on_heard();
     }
 
-    /// Nobody will answer any more, unless it was we who left.
-    fn on_model_ended(&mut self, error: Option<ProviderErrorKind>) {
-        self.session_open = false;
-        self.session_alive = false;
-        match (&self.phase, error) {
-            (Phase::Closing(reason), _) => {
-                let reason = reason.clone();
-                self.finish(reason);
-            }
-            (Phase::Live | Phase::LastWords, error) => {
-                let kind = error.unwrap_or(ProviderErrorKind::Closed);
-                self.actions
-                    .push_back(Action::Publish(Notice::Trouble(kind.clone())));
-                if self.setup.leg.text {
-                    self.actions.push_back(Action::Show(Show::Error(format!(
-                        "The speech model failed: {kind}."
-                    ))));
-                }
-                self.hang_up(EndReason::ModelFailed(kind));
-            }
-            (Phase::HangingUp(_) | Phase::Over, _) => {}
-        }
-    }
-
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::HangUp if self.phase == Phase::Live => {
-                self.phase = Phase::LastWords;
-                self.timers
-                    .set(Timer::Ending, self.now + self.config.last_words);
-                self.on_heard();
-            }
+            Command::HangUp if self.phase == Phase::Live => self.last_words(),
             Command::Abort if matches!(self.phase, Phase::Live | Phase::LastWords) => {
                 self.hang_up(EndReason::Aborted);
             }
@@ -354,6 +400,7 @@ impl Conversation {
     }
 
     fn on_key(&mut self, key: char) {
+        self.caller_active();
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
         }
@@ -365,7 +412,11 @@ impl Conversation {
         let now = self.now;
         if self.timers.take_due(Timer::Fill, now) {
             while let Some(silence) = self.feed.fill(now, &self.config) {
-                self.actions.push_back(Action::Feed(self.session, silence));
+                self.actions.extend(
+                    self.links
+                        .open()
+                        .map(|session| Action::Feed(session, silence)),
+                );
             }
             self.schedule_fill();
         }
@@ -401,6 +452,21 @@ impl Conversation {
             } else if matches!(self.phase, Phase::Live | Phase::LastWords) {
                 self.hang_up(EndReason::NoTraffic);
             }
+        }
+        if self.timers.take_due(Timer::Rollover, now) {
+            self.on_rollover_time();
+        }
+        if self.timers.take_due(Timer::Reopen, now) {
+            self.reopen();
+        }
+        if self.timers.take_due(Timer::Filler, now) {
+            self.on_filler_time();
+        }
+        if self.timers.take_due(Timer::Idle, now) {
+            self.on_idle_time();
+        }
+        if self.timers.take_due(Timer::Length, now) {
+            self.on_length_time();
         }
         if self.timers.take_due(Timer::Ending, now) {
             match self.phase.clone() {
@@ -484,7 +550,7 @@ impl Conversation {
 
     fn schedule_fill(&mut self) {
         match self.feed.fill_at(&self.config) {
-            Some(at) if self.session_open => self.timers.set(Timer::Fill, at),
+            Some(at) if self.links.open().is_some() => self.timers.set(Timer::Fill, at),
             Some(_) | None => self.timers.stop(Timer::Fill),
         }
     }
@@ -530,9 +596,9 @@ impl Conversation {
         if !self.setup.text_input {
             self.actions
                 .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
-        } else if self.session_open {
+        } else if let Some(session) = self.links.open() {
             self.awaits_reply = true;
-            self.actions.push_back(Action::Tell(self.session, text));
+            self.actions.push_back(Action::Tell(session, text));
             self.refresh();
         } else if self.phase == Phase::Live && self.setup.greeting.is_none() {
             self.setup.greeting = Some(text);
@@ -552,14 +618,19 @@ impl Conversation {
 
     /// The reply that the model names so, unless nobody may hear it any more. A new one while
     /// playout is paused means that the model has taken the caller's turn.
-    fn reply(&mut self, reply: ReplyId) -> Option<ReplyKey> {
+    fn reply(&mut self, session: SessionId, reply: ReplyId) -> Option<ReplyKey> {
         if !matches!(self.phase, Phase::Live | Phase::LastWords) {
             return None;
         }
-        if self.playout.is_paused() && self.replies.is_new(self.session, reply) {
+        let new = self.replies.is_new(session, reply);
+        if new && self.playout.is_paused() {
             self.cut();
         }
-        self.replies.key(self.session, reply)
+        let key = self.replies.key(session, reply)?;
+        if new {
+            self.feed.answered(self.voice);
+        }
+        Some(key)
     }
 
     /// Pads and queues what is left of the reply whose audio came last.
@@ -584,7 +655,7 @@ impl Conversation {
 
     /// Derives the state, and tells observers when it changed.
     fn refresh(&mut self) {
-        let new = if !self.session_open {
+        let new = if !self.has_opened {
             AgentState::Initializing
         } else if self.playout.is_audible(self.now) {
             AgentState::Speaking

@@ -10,7 +10,11 @@ use std::{
 };
 
 use super::{config::Config, playout::Heard};
-use crate::{conversation::SessionId, model::ReplyId, transcript::collapse_white_space};
+use crate::{
+    conversation::SessionId,
+    model::{ReplyId, Said},
+    transcript::{Speaker, collapse_white_space},
+};
 
 /// Names a reply within a call, across sessions; grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +48,8 @@ struct Reply {
     heard: Duration,
     began: Option<Instant>,
     ended: bool,
+    /// Its session was left before it had said everything.
+    broken: bool,
     cut: bool,
     /// Since when nothing more of it will be heard.
     closed: Option<Instant>,
@@ -78,6 +84,7 @@ impl Replies {
             heard: Duration::ZERO,
             began: None,
             ended: false,
+            broken: false,
             cut: false,
             closed: None,
         });
@@ -140,6 +147,53 @@ impl Replies {
         };
         reply.ended = true;
         reply.received
+    }
+
+    /// Whether the model is in the middle of a reply.
+    pub(super) fn is_coming(&self) -> bool {
+        self.open.iter().any(|reply| !reply.ended && !reply.cut)
+    }
+
+    /// The session is left: what it was saying ends with the audio that is here. Answers with the
+    /// lengths of what was broken off.
+    pub(super) fn break_off(&mut self) -> Vec<(ReplyKey, Duration)> {
+        let coming = self
+            .open
+            .iter_mut()
+            .filter(|reply| !reply.ended && !reply.cut);
+        coming
+            .map(|reply| {
+                reply.ended = true;
+                reply.broken = true;
+                (reply.key, reply.received)
+            })
+            .collect()
+    }
+
+    /// What the agent has said or is saying and no line keeps yet, taking what is queued as said.
+    pub(super) fn unrecorded(&self, now: Instant) -> Vec<(Instant, Said)> {
+        let replies = self.open.iter().map(|reply| {
+            let heard = if reply.cut {
+                reply.heard
+            } else {
+                reply.received
+            };
+            let text = reply.text_until(heard);
+            (
+                reply.began.unwrap_or(now),
+                Said {
+                    speaker: Speaker::Agent,
+                    text,
+                },
+            )
+        });
+        replies.filter(|(_, said)| !said.text.is_empty()).collect()
+    }
+
+    /// A name for audio that is no reply and leaves no line.
+    pub(super) fn name(&mut self) -> ReplyKey {
+        self.next += 1;
+        ReplyKey(self.next)
     }
 
     /// The caller has heard this much; replies that are through are closed. Answers how many.
@@ -231,14 +285,14 @@ impl Replies {
             while self.recent.len() > RECENT {
                 self.recent.pop_front();
             }
-            let text = reply.heard_text();
+            let text = reply.text_until(reply.heard);
             if let Some(began) = reply.began
                 && !text.is_empty()
             {
                 return Some(Line {
                     began,
                     text,
-                    cut: reply.cut,
+                    cut: reply.cut || reply.broken,
                 });
             }
         }
@@ -283,19 +337,19 @@ impl Reply {
         )
     }
 
-    /// The words that the caller heard.
-    fn heard_text(&self) -> String {
+    /// The words up to a position in the audio.
+    fn text_until(&self, heard: Duration) -> String {
         let mut words = Vec::new();
         for (index, segment) in self.segments.iter().enumerate() {
-            if segment.start >= self.heard {
+            if segment.start >= heard {
                 break;
             }
-            let complete = self.ended || index + 1 < self.segments.len();
+            let complete = (self.ended && !self.broken) || index + 1 < self.segments.len();
             let text = segment.text.as_deref().unwrap_or(&segment.caption);
-            words.push(if complete && self.heard >= segment.end {
+            words.push(if complete && heard >= segment.end {
                 text
             } else {
-                segment.heard_part(text, self.heard, complete)
+                segment.heard_part(text, heard, complete)
             });
         }
         collapse_white_space(&words.join(" "))

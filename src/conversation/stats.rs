@@ -28,6 +28,13 @@ pub struct CallStats {
     pub interruptions: u64,
     /// Times that playout paused for a voice that turned out to be none.
     pub false_interruptions: u64,
+    /// Frames that a session got though the one before it had them: speech that it left
+    /// unanswered.
+    pub frames_replayed: u64,
+    /// Times that the call moved to a fresh session before the old one's limit.
+    pub rollovers: u64,
+    /// Times that a lost session was opened again.
+    pub restarts: u64,
     /// Lines of transcript.
     pub utterances: u64,
     /// Tokens that the model counted.

@@ -23,6 +23,16 @@ pub(super) enum Timer {
     Keys,
     /// Nothing came from the leg for long.
     Traffic,
+    /// The session's age is to be looked at.
+    Rollover,
+    /// A lost session is opened again.
+    Reopen,
+    /// The caller would notice that nobody is there.
+    Filler,
+    /// The caller's silence is to be looked at.
+    Idle,
+    /// The call comes near its longest.
+    Length,
     /// The present step of ending the call has lasted long enough.
     Ending,
 }
@@ -40,6 +50,10 @@ impl Timers {
 
     pub(super) fn stop(&mut self, timer: Timer) {
         self.0[timer as usize] = None;
+    }
+
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.0[timer as usize].is_some()
     }
 
     /// Whether the deadline has come. A deadline that is looked at and due is disarmed, so that

@@ -1,6 +1,9 @@
 //! What a conversation is told, and what it answers.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
@@ -8,7 +11,7 @@ use crate::{
     audio::{AudioFrame, SampleRate},
     call::LegCapabilities,
     error::ProviderErrorKind,
-    model::ModelEvent,
+    model::{ModelEvent, Said},
     telephony::{CallEvent, MarkId, Show},
     transcript::{Speaker, Utterance},
 };
@@ -79,6 +82,8 @@ pub enum Step {
 pub enum Action {
     /// Open a session under this name.
     OpenModel(SessionId),
+    /// Tell the session, before anything else, what was said so far.
+    Brief(SessionId, Vec<Said>),
     /// Give the session this frame of the caller.
     Feed(SessionId, AudioFrame),
     /// Give the session these words.
@@ -109,6 +114,7 @@ impl Action {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::OpenModel(_) => "open model",
+            Self::Brief(..) => "brief",
             Self::Feed(..) => "feed",
             Self::Tell(..) => "tell",
             Self::CloseModel(_) => "close model",
@@ -213,6 +219,13 @@ pub struct Setup {
     pub text_input: bool,
     /// What makes the model speak first, if it should.
     pub greeting: Option<String>,
+    /// The model ends a session after this long; `None`: never.
+    pub session_limit: Option<Duration>,
+    /// Between -1 and 1, different for each call: spreads the rollovers of calls that began
+    /// together.
+    pub jitter: f32,
+    /// What the caller hears while nobody is there to speak, at the leg's rate.
+    pub filler: Option<AudioFrame>,
     /// What the calendar shows at the conversation's first instant.
     pub started: Timestamp,
 }

@@ -121,6 +121,9 @@ pub struct Said {
     reason = "a provider that ignores a command must not compile"
 )]
 pub enum ModelCommand {
+    /// What was said before, oldest first, for a session that was opened before it was needed.
+    /// Sent at most once, and before any audio; it replaces [`SessionSeed::history`].
+    History(Vec<Said>),
     /// The caller's next frame; continuous, silence included.
     Audio(AudioFrame),
     /// Words that the model answers as if the caller had said them. Sent only to models with

@@ -15,7 +15,7 @@ use crate::{
     conversation::{
         Action, CallStats, Config, Conversation, EndReason, Input, Notice, SessionId, Setup, Step,
     },
-    model::{ModelEvent, ReplyId},
+    model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, MarkId, Show},
     transcript::Utterance,
 };
@@ -38,9 +38,11 @@ pub struct Sim {
     notices: Vec<Notice>,
     shown: Vec<Show>,
     opened: Vec<SessionId>,
+    briefed: Vec<(SessionId, Vec<Said>)>,
     closed: Vec<SessionId>,
     hung_up: bool,
     ended: Option<EndReason>,
+    last_fed: Option<SessionId>,
     replies: u64,
 }
 
@@ -67,6 +69,9 @@ impl Sim {
             },
             text_input: true,
             greeting: None,
+            session_limit: None,
+            jitter: 0.0,
+            filler: None,
             started: Timestamp::UNIX_EPOCH,
         };
         Self::with(config, setup)
@@ -88,9 +93,11 @@ impl Sim {
             notices: Vec::new(),
             shown: Vec::new(),
             opened: Vec::new(),
+            briefed: Vec::new(),
             closed: Vec::new(),
             hung_up: false,
             ended: None,
+            last_fed: None,
             replies: 0,
         };
         sim.drain();
@@ -111,10 +118,22 @@ impl Sim {
         self.drain();
     }
 
-    /// The current session reports.
+    /// The session that was fed last reports.
     pub fn model(&mut self, event: ModelEvent) {
-        let session = self.opened.last().copied().unwrap_or(SessionId(1));
+        let session = self.talking();
         self.input(Input::Model(session, event));
+    }
+
+    /// The session that was fed last; before that, the first.
+    #[must_use]
+    pub fn talking(&self) -> SessionId {
+        self.last_fed.unwrap_or(SessionId(1))
+    }
+
+    /// What sessions were told of the past, in order.
+    #[must_use]
+    pub fn briefed(&self) -> &[(SessionId, Vec<Said>)] {
+        &self.briefed
     }
 
     /// The model says a sentence: its caption, its audio at once, and its end. Answers with the
@@ -316,7 +335,11 @@ impl Sim {
         assert!(self.ended.is_none(), "{} after the end", action.name());
         match action {
             Action::OpenModel(id) => self.opened.push(id),
-            Action::Feed(id, frame) => self.fed.entry(id).or_default().push((self.now, frame)),
+            Action::Feed(id, frame) => {
+                self.last_fed = Some(id);
+                self.fed.entry(id).or_default().push((self.now, frame));
+            }
+            Action::Brief(id, history) => self.briefed.push((id, history)),
             Action::Tell(_, text) => self.told.push(text),
             Action::CloseModel(id) => self.closed.push(id),
             Action::Play(frame) => self.ear.play(self.now, frame),

@@ -32,6 +32,9 @@ fn a_caller_frame_passes_through_the_core_without_allocation() {
         },
         text_input: true,
         greeting: None,
+        session_limit: None,
+        jitter: 0.0,
+        filler: None,
         started: Timestamp::UNIX_EPOCH,
     };
     let mut call = Conversation::new(Config::default(), setup, now);

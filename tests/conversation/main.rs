@@ -3,4 +3,6 @@
 mod barge_in;
 mod endings;
 mod invariants;
+mod rollover;
+mod silence;
 mod turns;

@@ -21,6 +21,9 @@ fn the_agent_greets_first() {
         leg: LegCapabilities::default(),
         text_input: true,
         greeting: Some("Greet the caller.".to_owned()),
+        session_limit: None,
+        jitter: 0.0,
+        filler: None,
         started: Timestamp::UNIX_EPOCH,
     };
     let mut sim = Sim::with(Config::default(), setup);
@@ -155,6 +158,9 @@ fn a_model_with_a_rate_of_its_own_is_converted_for_the_leg() {
         leg: LegCapabilities::default(),
         text_input: true,
         greeting: None,
+        session_limit: None,
+        jitter: 0.0,
+        filler: None,
         started: Timestamp::UNIX_EPOCH,
     };
     let mut sim = Sim::with(Config::default(), setup);

@@ -6,7 +6,11 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use crate::{audio::SampleRate, model::SessionSeed, transcript::Speaker};
+use crate::{
+    audio::SampleRate,
+    model::{Said, SessionSeed},
+    transcript::Speaker,
+};
 
 use super::{NovaSonicConfig, Sensitivity, capabilities::Features, history};
 
@@ -73,7 +77,14 @@ impl Encoder {
             instructions => instructions,
         };
         events.extend(self.text(Role::System, false, instructions));
-        for message in history::shape(&seed.history, features.history) {
+        events.extend(self.history(features, &seed.history));
+        events
+    }
+
+    /// What was said before, in whole blocks: only before the first audio.
+    pub(super) fn history(&self, features: Features, said: &[Said]) -> Vec<Vec<u8>> {
+        let mut events = Vec::new();
+        for message in history::shape(said, features.history) {
             let role = match message.speaker {
                 Speaker::Caller => Role::User,
                 Speaker::Agent => Role::Assistant,

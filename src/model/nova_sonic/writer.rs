@@ -21,7 +21,7 @@ use super::{capabilities::Features, input::Ear, wire::Encoder};
 use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
     clock::now,
-    model::ModelCommand,
+    model::{ModelCommand, Said},
 };
 
 /// What the reader asks of the writer.
@@ -117,6 +117,7 @@ impl Writer {
                 },
                 command = commands.recv() => match command {
                     Some(ModelCommand::Audio(frame)) => self.audio(&frame).await?,
+                    Some(ModelCommand::History(said)) => self.history(&said).await?,
                     Some(ModelCommand::Text(text)) => self.text(text.trim()).await?,
                     Some(ModelCommand::Finish) | None => return Ok(()),
                 },
@@ -142,6 +143,21 @@ impl Writer {
         }
         if self.feed.due.is_none() && !self.feed.pending.is_empty() {
             self.feed.due = Some(now + self.audio_event);
+        }
+        Ok(())
+    }
+
+    /// The service takes history only before the first audio (Nova Sonic user guide, chat
+    /// history).
+    async fn history(&mut self, said: &[Said]) -> Result<(), Stop> {
+        if self.feed.fed.is_some() || !self.feed.pending.is_empty() {
+            warn!(
+                "history comes too late: the model has heard the caller already; nothing is sent"
+            );
+            return Ok(());
+        }
+        for event in self.encoder.history(self.features, said) {
+            self.send(event).await?;
         }
         Ok(())
     }

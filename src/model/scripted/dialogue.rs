@@ -71,6 +71,7 @@ impl Dialogue {
         }
         match command {
             ModelCommand::Audio(frame) => self.on_audio(&frame),
+            ModelCommand::History(history) => self.line = self.script.position_after(&history),
             // What it says is not understood, like everything else that is said.
             ModelCommand::Text(_) => self.on_text(),
             ModelCommand::Finish => self.on_finish(),

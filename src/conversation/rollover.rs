@@ -1,0 +1,241 @@
+//! Calls that outlive the model's session limit: make before break.
+//!
+//! From a soft age on the next session is warmed up with prompt and tools. The call moves to it at
+//! a quiet point, with its history and whatever of the caller the old session has not answered. When
+//! no quiet point comes, less and less quiet will do, and at last a deadline that waits for nobody.
+//! No frame of the caller goes to two live sessions: both would answer.
+
+use std::time::Duration;
+
+use super::{
+    Action, Conversation,
+    link::{Active, Standby},
+    timer::Timer,
+};
+use crate::{model::Said, transcript::Speaker};
+
+/// How quiet it must be for the call to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Quiet {
+    /// Nobody speaks, nobody is waited for, and everything was heard.
+    Full,
+    /// The model has nothing more to say for now, though the caller may still be listening to it.
+    Model,
+    /// The caller is between words.
+    Any,
+    /// Now.
+    Never,
+}
+
+impl Conversation {
+    /// The limit of the session that talks has come nearer.
+    pub(super) fn on_rollover_time(&mut self) {
+        let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
+            return;
+        };
+        let plan = Plan::new(limit, self.setup.jitter);
+        let age = self.now.saturating_duration_since(born);
+        match self.links.standby {
+            Standby::None if age >= plan.soft => self.warm_up(),
+            Standby::Ready { since, id, .. }
+                if self.now.saturating_duration_since(since) >= plan.standby =>
+            {
+                // It has heard nothing for so long that its own idle limit comes near.
+                self.links.standby = Standby::None;
+                self.links.closing.push(id);
+                self.actions.push_back(Action::CloseModel(id));
+                self.warm_up();
+            }
+            Standby::Ready { .. } => {
+                if self.quiet() <= plan.needed(age) {
+                    self.switch();
+                }
+            }
+            Standby::None | Standby::Opening { .. } => {}
+        }
+        self.schedule_rollover();
+    }
+
+    /// When to look at the session's age again.
+    pub(super) fn schedule_rollover(&mut self) {
+        let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
+            return self.timers.stop(Timer::Rollover);
+        };
+        let plan = Plan::new(limit, self.setup.jitter);
+        let at = match self.links.standby {
+            Standby::None if self.standby_failed => (born + plan.soft).max(self.now + plan.retry),
+            Standby::None => born + plan.soft,
+            // Its opening, or the failure of it, is an event.
+            Standby::Opening { .. } => return self.timers.stop(Timer::Rollover),
+            Standby::Ready { .. } => self.now + LOOK,
+        };
+        self.timers
+            .set(Timer::Rollover, at.max(self.now + Duration::from_millis(1)));
+    }
+
+    /// The session that stands by is ready.
+    pub(super) fn on_standby_opened(&mut self) {
+        if let Standby::Opening { id, born } = self.links.standby {
+            self.standby_failed = false;
+            self.links.standby = Standby::Ready {
+                id,
+                born,
+                since: self.now,
+            };
+            self.on_rollover_time();
+        }
+    }
+
+    /// The session that was to follow is gone. There is time for another one.
+    pub(super) fn on_standby_ended(&mut self) {
+        self.links.standby = Standby::None;
+        self.standby_failed = true;
+        self.schedule_rollover();
+    }
+
+    fn warm_up(&mut self) {
+        let id = self.links.name();
+        self.links.standby = Standby::Opening { id, born: self.now };
+        self.actions.push_back(Action::OpenModel(id));
+    }
+
+    /// How quiet it is right now.
+    fn quiet(&self) -> Quiet {
+        let caller_rests =
+            !self.voice && self.now.saturating_duration_since(self.voice_changed) >= REST;
+        let model_rests = !self.awaits_reply && !self.replies.is_coming();
+        let answered = !self.feed.is_unanswered();
+        if caller_rests && model_rests && answered && self.playout.is_empty() {
+            Quiet::Full
+        } else if caller_rests && model_rests && answered {
+            Quiet::Model
+        } else if !self.voice && model_rests {
+            Quiet::Any
+        } else {
+            Quiet::Never
+        }
+    }
+
+    /// Moves the call to the session that stands by, if it is ready. What the old one was saying
+    /// ends with what of it is here.
+    pub(super) fn switch(&mut self) -> bool {
+        let Standby::Ready { id, born, .. } = self.links.standby else {
+            return false;
+        };
+        let in_the_middle = self.replies.is_coming();
+        let history = self.history();
+        self.links.standby = Standby::None;
+        if let Active::Open { id: old, .. } | Active::Opening { id: old, .. } = self.links.active {
+            self.links.closing.push(old);
+            self.actions.push_back(Action::CloseModel(old));
+        }
+        self.links.active = Active::Open { id, born };
+        self.stats.rollovers += 1;
+        self.end_what_was_coming();
+        if !history.is_empty() {
+            self.actions.push_back(Action::Brief(id, history));
+        }
+        self.take_over(in_the_middle);
+        self.schedule_rollover();
+        true
+    }
+
+    /// Gives a session that begins to talk what the one before it left open.
+    pub(super) fn take_over(&mut self, in_the_middle: bool) {
+        let Some(id) = self.links.open() else { return };
+        let replayed = self.feed.open(self.now);
+        let words = self.feed.unanswered_text();
+        self.actions
+            .extend(replayed.into_iter().map(|frame| Action::Feed(id, frame)));
+        if let Some(words) = words.filter(|_| !self.voice) {
+            // Its audio is gone, its words are not: the model answers them all the same.
+            self.tell(words);
+        } else if in_the_middle && self.setup.text_input {
+            self.tell(GO_ON.to_owned());
+        }
+        self.schedule_fill();
+    }
+
+    /// The sentences that were still to come of the old session never will.
+    pub(super) fn end_what_was_coming(&mut self) {
+        self.flush_framer();
+        let ended = self.replies.break_off();
+        for (key, length) in ended {
+            self.playout.push_mark(key, length);
+        }
+        self.pump();
+        self.on_heard();
+    }
+
+    /// Everything that was said, oldest first, for a session that was not there. The caller's
+    /// words that nobody answered are left out: they are said again.
+    pub(super) fn history(&self) -> Vec<Said> {
+        let mut said = self.said.clone();
+        said.extend(self.replies.unrecorded(self.now));
+        said.sort_by_key(|(at, _)| *at);
+        let mut history: Vec<Said> = said.into_iter().map(|(_, said)| said).collect();
+        let unanswered = self.feed.unanswered_text();
+        if unanswered.is_some() {
+            while history
+                .last()
+                .is_some_and(|said| said.speaker == Speaker::Caller)
+            {
+                history.pop();
+            }
+        }
+        history
+    }
+}
+
+/// The ages at which a rollover takes its steps.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// The next session is warmed up, and the call moves at a quiet point.
+    soft: Duration,
+    /// It is enough that the model rests.
+    relaxed: Duration,
+    /// It is enough that nobody is in the middle of a word.
+    forced: Duration,
+    /// The call moves whatever happens.
+    hard: Duration,
+    /// A session that stands by is replaced after this long.
+    standby: Duration,
+    /// A failed warm-up is tried again after this long.
+    retry: Duration,
+}
+
+impl Plan {
+    /// The steps for a session limit; written for 480 s, every other limit scales them.
+    fn new(limit: Duration, jitter: f32) -> Self {
+        let at = |seconds: f32| limit.mul_f32((seconds / 480.0).clamp(0.0, 1.0));
+        Self {
+            soft: at(360.0 + 20.0 * jitter.clamp(-1.0, 1.0)),
+            relaxed: at(420.0),
+            forced: at(440.0),
+            hard: at(465.0),
+            standby: at(30.0),
+            retry: at(2.0).max(Duration::from_millis(50)),
+        }
+    }
+
+    fn needed(&self, age: Duration) -> Quiet {
+        if age >= self.hard {
+            Quiet::Never
+        } else if age >= self.forced {
+            Quiet::Any
+        } else if age >= self.relaxed {
+            Quiet::Model
+        } else {
+            Quiet::Full
+        }
+    }
+}
+
+/// How often the quiet is looked for while a session stands by.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A caller who has been silent for this long is not in the middle of a sentence.
+const REST: Duration = Duration::from_millis(300);
+
+/// What a model is told that takes over in the middle of a sentence.
+const GO_ON: &str = "(The connection was interrupted for a moment. Go on from where you stopped.)";
