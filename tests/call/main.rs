@@ -12,7 +12,7 @@ use novavoice::{
     call::CallId,
     model::nova_sonic::NovaSonicConfig,
     testkit::{
-        bedrock::{Dialogue, FakeBedrock, Options, Reply, SessionScript},
+        bedrock::{Dialogue, FakeBedrock, Fault, Options, Reply, Script, SessionScript, When},
         vonage::{CallEnd, InboundCall, Silence, speech},
     },
 };
@@ -202,9 +202,7 @@ async fn calls_run_side_by_side_though_a_connection_takes_one_stream() {
         max_concurrent_streams: 1,
         ..Options::default()
     };
-    options.script = Some(novavoice::testkit::bedrock::Script::new(|_| {
-        SessionScript::converse(dialogue())
-    }));
+    options.script = Some(Script::new(|_| SessionScript::converse(dialogue())));
     let node = Node::with(
         FakeBedrock::start(options).await.expect("a port"),
         NovaSonicConfig::default(),
@@ -225,6 +223,72 @@ async fn calls_run_side_by_side_though_a_connection_takes_one_stream() {
     node.over(2).await;
     assert_eq!(node.bedrock.violations(), []);
     assert_eq!(carrier.violations(), []);
+}
+
+/// Nova Sonic checklist 33-35 and 39: the service cuts streams at its limit, and nobody notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_outlives_the_limit_of_its_sessions() {
+    let limit = Duration::from_secs(10);
+    let mut options = Options {
+        session_limit: limit,
+        ..Options::default()
+    };
+    options.script = Some(Script::new(|_| SessionScript::converse(dialogue())));
+    let mut config = NovaSonicConfig::default();
+    config.session_limit = Some(limit);
+    let node = Node::with(FakeBedrock::start(options).await.expect("a port"), config).await;
+    let carrier = node.carrier(|options| options);
+    let call = carrier.place_inbound(inbound()).await.expect("an NCCO");
+    assert!(call.wait_heard(Duration::from_millis(1_500)).await);
+    for _ in 0..5 {
+        tokio::time::sleep(2 * SECOND).await;
+        call.say(caller_speech());
+        assert!(call.said().await);
+        tokio::time::sleep(2 * SECOND).await;
+    }
+    call.hang_up();
+    call.ended().await;
+    let sessions = node.bedrock.sessions().len();
+    assert!(sessions >= 3, "{sessions} sessions in 26 s");
+    node.over(sessions).await;
+    assert_eq!(call.violations(), []);
+    assert_eq!(node.bedrock.violations(), []);
+    for session in node.bedrock.sessions() {
+        assert!(session.closed_by_the_book(), "{session:?}");
+    }
+    let transcript = node.transcript(call.uuid());
+    assert_eq!(transcript.matches("Human: ").count(), 5, "{transcript}");
+    assert_eq!(transcript.matches("Assistant: ").count(), 6, "{transcript}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_outlives_the_loss_of_its_stream() {
+    let mut options = Options::default();
+    options.script = Some(Script::new(|opening| match opening.index {
+        0 => SessionScript::converse(dialogue()).fault(When::Audio(4 * SECOND), Fault::ResetStream),
+        _ => SessionScript::converse(dialogue()),
+    }));
+    let node = Node::with(
+        FakeBedrock::start(options).await.expect("a port"),
+        NovaSonicConfig::default(),
+    )
+    .await;
+    let carrier = node.carrier(|options| options);
+    let call = carrier.place_inbound(inbound()).await.expect("an NCCO");
+    assert!(call.wait_heard(Duration::from_millis(1_500)).await);
+    tokio::time::sleep(3 * SECOND).await;
+    call.say(caller_speech());
+    assert!(
+        call.wait_heard(Duration::from_millis(2_500)).await,
+        "the next session answers"
+    );
+    tokio::time::sleep(SECOND).await;
+    call.hang_up();
+    call.ended().await;
+    node.over(2).await;
+    assert_eq!(call.violations(), []);
+    assert_eq!(node.bedrock.violations(), []);
+    assert!(node.bedrock.sessions()[1].closed_by_the_book());
 }
 
 /// Item 2 of the close: the process stops while people talk.
