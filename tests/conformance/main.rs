@@ -3,6 +3,10 @@
     clippy::disallowed_methods,
     reason = "a test is the shell: it hands the time out"
 )]
+#![expect(
+    clippy::future_not_send,
+    reason = "a suite runs on its test's own thread"
+)]
 
 mod lead;
 mod model;
