@@ -36,6 +36,8 @@ struct Record {
     /// The last change of the agent's state.
     state: Option<(String, String)>,
     lines: VecDeque<Utterance>,
+    /// Captions of lines that are not there yet.
+    captions: VecDeque<(Speaker, String)>,
     /// Where followers listen; gone once the call is over.
     live: Option<broadcast::Sender<Event>>,
 }
@@ -84,6 +86,7 @@ impl Calls {
             end: None,
             state: None,
             lines: VecDeque::new(),
+            captions: VecDeque::new(),
             live,
         };
         inner.records.insert(info.id.clone(), record);
@@ -93,6 +96,10 @@ impl Calls {
     /// Early words.
     pub(crate) fn caption(&self, call: &CallId, speaker: Speaker, text: &str) {
         self.with(call, |record| {
+            if record.captions.len() == CAPTIONS_KEPT {
+                record.captions.pop_front();
+            }
+            record.captions.push_back((speaker, text.to_owned()));
             let text = text.to_owned();
             record.tell(Event::Caption { speaker, text });
         });
@@ -104,6 +111,9 @@ impl Calls {
             if record.lines.len() == LINES_KEPT {
                 record.lines.pop_front();
             }
+            record
+                .captions
+                .retain(|(speaker, _)| *speaker != line.speaker);
             record.lines.push_back(line.clone());
             record.tell(Event::Utterance(line.clone()));
         });
@@ -189,8 +199,8 @@ impl Calls {
             .is_some_and(|record| record.end.is_none())
     }
 
-    /// Everything that happens in a call from now on, after the lines that came behind `after`
-    /// and the state of the moment. Ends with the call. A follower that is too slow misses
+    /// Everything that happens in a call from now on, after the lines that came behind `after`,
+    /// the captions of what has no line yet, and the state of the moment. Ends with the call. A follower that is too slow misses
     /// captions, never lines.
     pub(crate) fn follow(
         &self,
@@ -216,14 +226,14 @@ impl Calls {
         let record = inner.records.get(call)?;
         let lines = record.lines.iter().filter(|line| line.seq > after);
         let mut backlog: VecDeque<_> = lines.cloned().map(Event::Utterance).collect();
-        match (&record.end, &record.state) {
-            (Some(summary), _) => backlog.push_back(ended(summary)),
-            (None, Some((old, new))) => backlog.push_back(Event::State {
-                old: old.clone(),
-                new: new.clone(),
-            }),
-            (None, None) => {}
+        if let Some(summary) = &record.end {
+            backlog.push_back(ended(summary));
+            return Some((backlog, None));
         }
+        let captions = record.captions.iter().cloned();
+        backlog.extend(captions.map(|(speaker, text)| Event::Caption { speaker, text }));
+        let state = record.state.iter().cloned();
+        backlog.extend(state.map(|(old, new)| Event::State { old, new }));
         let live = record.live.as_ref().map(broadcast::Sender::subscribe);
         Some((backlog, live))
     }
@@ -358,6 +368,8 @@ pub(crate) fn seconds(duration: Duration) -> f64 {
 const CALLS_KEPT: usize = 1_000;
 /// Hours of talk. Of a longer call the first lines are in its transcript file alone.
 const LINES_KEPT: usize = 5_000;
+/// A long reply. Older captions are of no use.
+const CAPTIONS_KEPT: usize = 20;
 /// What a follower may be late by before it is caught up from the record.
 const EVENTS_AHEAD: usize = 64;
 
@@ -411,6 +423,30 @@ pub(crate) mod tests {
         };
         let all = [told(2, "two"), caption, told(3, "three"), ended(&summary())];
         assert_eq!(events, all);
+    }
+
+    #[tokio::test]
+    async fn a_late_follower_sees_the_captions_of_what_has_no_line_yet() {
+        let (calls, call) = (Calls::default(), CallId::new("a"));
+        let caption = |speaker, text: &str| Event::Caption {
+            speaker,
+            text: text.to_owned(),
+        };
+        calls.started(&info("a"));
+        calls.caption(&call, Speaker::Caller, "one");
+        calls.line(&call, &line(1, "one"));
+        calls.caption(&call, Speaker::Agent, "two");
+        calls.state(&call, "thinking", "speaking");
+        let follower = calls.follow(&call, 0).expect("known");
+        let state = Event::State {
+            old: "thinking".to_owned(),
+            new: "speaking".to_owned(),
+        };
+        let events: Vec<_> = follower.take(3).collect().await;
+        assert_eq!(
+            events,
+            [told(1, "one"), caption(Speaker::Agent, "two"), state]
+        );
     }
 
     #[tokio::test]

@@ -41,8 +41,9 @@ fn run() -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = signals::watch();
-    for name in &config.unused {
-        tracing::warn!("{name} is set, but this build has no use for it yet");
+    if !config.unused.is_empty() {
+        let names = config.unused.join(", ");
+        tracing::warn!(names, "set, but of no use in this build yet");
     }
     let service = Service::start(config).await?;
     // On standard error and past the logs: a filter must not hide either, and no log may keep

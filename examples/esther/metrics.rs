@@ -22,6 +22,7 @@ struct Totals {
     by_status: BTreeMap<&'static str, u64>,
     by_outcome: BTreeMap<&'static str, u64>,
     troubles: u64,
+    webhooks_refused: u64,
     lines: u64,
     interruptions: u64,
     false_interruptions: u64,
@@ -52,6 +53,11 @@ impl Metrics {
     /// Something went wrong in a call.
     pub(crate) fn trouble(&self) {
         self.lock().troubles += 1;
+    }
+
+    /// A webhook had no right signature.
+    pub(crate) fn webhook_refused(&self) {
+        self.lock().webhooks_refused += 1;
     }
 
     /// A call is over.
@@ -121,6 +127,11 @@ impl Metrics {
             "call_troubles_total",
             "Troubles within calls.",
             totals.troubles,
+        );
+        text.counter(
+            "webhooks_refused_total",
+            "Webhooks without a right signature.",
+            totals.webhooks_refused,
         );
         text.counter("utterances_total", "Lines of transcript.", totals.lines);
         text.counter(

@@ -1,5 +1,8 @@
 //! The service: its parts put together, run, and brought to an end.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, OnceLock},
@@ -7,17 +10,19 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{Router, serve::ListenerExt};
+use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
     agent::{AgentConfig, AgentHandle, Prompt, VoiceAgent},
     lead::Discard as NoLeads,
     model::SpeechModel,
     private::Private,
     telephony::{
+        Both,
         admission::Admission,
         browser::{Browser, BrowserConfig},
         channel::ChannelTokens,
         socket::{self, SocketConfig, Sockets},
+        vonage::{self, Vonage, VonageConfig},
     },
     transcript::FileSink,
 };
@@ -26,7 +31,7 @@ use uuid::Uuid;
 
 use crate::{
     calls::Calls,
-    config::Config,
+    config::{self, Config},
     follow::Follower,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
@@ -34,13 +39,14 @@ use crate::{
     speech::{self, Speech},
 };
 
-type Agent = VoiceAgent<Browser, Arc<dyn SpeechModel>, FileSink, NoLeads>;
+type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, FileSink, NoLeads>;
 
 /// Everything that runs.
 pub(crate) struct Service {
     listener: TcpListener,
     routes: Router,
     agent: Agent,
+    vonage: Vonage,
     browser: Browser,
     follower: Follower,
     readiness: Readiness,
@@ -59,7 +65,7 @@ impl Service {
         let local = listener.local_addr()?;
         let transcripts = transcripts(&config).await?;
         let speech = speech::choose(&config.speech).await?;
-        Ok(Self::assemble(config, listener, local, transcripts, speech))
+        Self::assemble(config, listener, local, transcripts, speech)
     }
 
     fn assemble(
@@ -68,11 +74,12 @@ impl Service {
         local: SocketAddr,
         transcripts: FileSink,
         speech: Speech,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let address = reachable(local);
-        let public_url = config.public_url.unwrap_or_else(|| address.clone());
+        let public_url = config.public_url.clone();
+        let public_url = public_url.unwrap_or_else(|| address.clone());
         let made_token = (config.api_token.is_none() && !is_loopback(local)).then(random_token);
-        let token = config.api_token.or_else(|| made_token.clone());
+        let token = config.api_token.clone().or_else(|| made_token.clone());
         let tokens = match &token {
             Some(secret) => ChannelTokens::derived(secret.reveal()),
             None => ChannelTokens::random(),
@@ -84,13 +91,22 @@ impl Service {
         let mut settings = BrowserConfig::new(&public_url, tokens.clone());
         settings.admission = gate.admission();
         let browser = Browser::new(settings);
-        let sockets = Sockets::new(tokens, SocketConfig::default()).with_browser(&browser);
+        let mut settings = VonageConfig::new(&public_url);
+        settings.credentials = config.vonage.credentials();
+        settings.allow_unsigned = takes_unsigned(&config, local);
+        settings.tokens = tokens.clone();
+        settings.admission = gate.admission();
+        persona::BUSY.clone_into(&mut settings.busy_message);
+        persona::APOLOGY.clone_into(&mut settings.apology);
+        let vonage = Vonage::new(settings)?;
+        let sockets = Sockets::new(tokens, SocketConfig::default());
+        let sockets = sockets.with_vonage(&vonage).with_browser(&browser);
 
         let mut settings = AgentConfig::default();
         settings.drain = config.drain;
         settings.max_calls = max_calls;
         let agent = VoiceAgent::builder()
-            .telephony(browser.clone())
+            .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
             .transcripts(transcripts)
             .prompt(|call, lead| {
@@ -118,14 +134,18 @@ impl Service {
             stand_in: speech.stand_in.clone(),
             sockets: sockets.clone(),
             browser: browser.clone(),
-            vonage: Arc::new(Mutex::new(config.vonage)),
+            vonage: vonage.clone(),
+            account: Arc::new(Mutex::new(config.vonage)),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
-        Self {
+        let webhooks = http::counting_refusals(vonage::webhooks(&vonage), &metrics);
+        let peers = webhooks.merge(socket::router(sockets));
+        Ok(Self {
             listener,
-            routes: http::app(app, socket::router(sockets)),
+            routes: http::app(app, peers),
             agent,
+            vonage,
             browser,
             follower: Follower {
                 calls,
@@ -136,7 +156,7 @@ impl Service {
             address,
             made_token,
             notice: speech.announcement.notice,
-        }
+        })
     }
 
     /// Takes calls until `stop` turns to [`Stop::Drain`]; then takes no more and lets those that
@@ -159,12 +179,17 @@ impl Service {
         });
         let http = tokio::spawn(http.into_future());
 
-        let ending = tokio::spawn(end(
-            stop.clone(),
-            self.readiness.clone(),
-            self.browser,
-            handle,
-        ));
+        let (vonage, browser, readiness) = (self.vonage, self.browser, self.readiness.clone());
+        let turned_to = stop.clone();
+        let ending = tokio::spawn(async move {
+            // What comes during the drain is turned away.
+            reached(turned_to.clone(), Stop::Drain).await;
+            readiness.drain();
+            vonage.close();
+            browser.close();
+            reached(turned_to, Stop::Now).await;
+            handle.abort();
+        });
         let served = self.agent.serve(reached(stop, Stop::Drain)).await;
         ending.abort();
         drop(closing);
@@ -188,20 +213,6 @@ pub(crate) enum Stop {
     Drain,
     /// Calls are closed now.
     Now,
-}
-
-/// Turns away what comes during the drain, and cuts the drain short when asked to.
-async fn end(
-    stop: watch::Receiver<Stop>,
-    readiness: Readiness,
-    browser: Browser,
-    agent: AgentHandle,
-) {
-    reached(stop.clone(), Stop::Drain).await;
-    readiness.drain();
-    browser.close();
-    reached(stop, Stop::Now).await;
-    agent.abort();
 }
 
 async fn reached(mut stop: watch::Receiver<Stop>, stage: Stop) {
@@ -291,6 +302,17 @@ fn reachable(local: SocketAddr) -> String {
 
 fn is_loopback(local: SocketAddr) -> bool {
     local.ip().to_canonical().is_loopback()
+}
+
+/// Unsigned webhooks are for a service that nobody but this machine reaches.
+fn takes_unsigned(config: &Config, local: SocketAddr) -> bool {
+    match &config.public_url {
+        Some(url) => url.parse::<Uri>().is_ok_and(|url| {
+            let host = url.host().unwrap_or_default();
+            config::is_loopback(host.trim_matches(['[', ']']))
+        }),
+        None => is_loopback(local),
+    }
 }
 
 fn random_token() -> Private<String> {

@@ -123,7 +123,7 @@ async fn speaking_over_a_reply_interrupts_it_once() {
         let script = SessionScript::converse(Dialogue {
             burst: 1.0,
             ..Dialogue::answering([
-                Reply::of([("This takes a long time to say.", 30_000)]),
+                Reply::of([("This takes a long time to say.", 600_000)]),
                 Reply::of([("I am listening.", 500)]),
             ])
         })

@@ -32,6 +32,7 @@ pub(super) async fn change(
     if !problems.is_empty() {
         return Err(wrong(problems.join(" ")));
     }
+    app.vonage.configure(changed.credentials());
     *lock(&app) = changed;
     tracing::info!("the carrier's account was set over the API");
     Ok(Json(json!({ "success": true, "configured": true })))
@@ -97,7 +98,7 @@ impl Members<'_> {
 }
 
 fn lock(app: &App) -> MutexGuard<'_, VonageSettings> {
-    app.vonage.lock().unwrap_or_else(PoisonError::into_inner)
+    app.account.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wrong(detail: impl Into<String>) -> Problem {

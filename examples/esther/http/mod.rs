@@ -21,13 +21,13 @@ use std::{
 use axum::{
     Router,
     extract::{FromRef, MatchedPath, Request},
-    http::{HeaderName, HeaderValue, Response, header},
-    middleware::{from_fn, from_fn_with_state},
+    http::{HeaderName, HeaderValue, Response, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::{get, post},
 };
 use novavoice::{
     agent::AgentHandle,
-    telephony::{browser::Browser, socket::Sockets},
+    telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
 use tower_http::{
     classify::ServerErrorsFailureClass, limit::RequestBodyLimitLayer,
@@ -64,8 +64,10 @@ pub(crate) struct App {
     pub(crate) sockets: Sockets,
     /// Makes channels for browsers.
     pub(crate) browser: Browser,
-    /// The carrier's account, as it was given last.
-    pub(crate) vonage: Arc<Mutex<VonageSettings>>,
+    /// The carrier.
+    pub(crate) vonage: Vonage,
+    /// The account there, as it was given last.
+    pub(crate) account: Arc<Mutex<VonageSettings>>,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -129,6 +131,17 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
                 .on_response(answered)
                 .on_failure(failed),
         )
+}
+
+/// `webhooks`, with their refusals counted.
+pub(crate) fn counting_refusals(webhooks: Router, metrics: &Arc<Metrics>) -> Router {
+    let metrics = Arc::clone(metrics);
+    webhooks.layer(map_response(move |response: axum::response::Response| {
+        if response.status() == StatusCode::UNAUTHORIZED {
+            metrics.webhook_refused();
+        }
+        std::future::ready(response)
+    }))
 }
 
 /// Names the route and not the address: that may hold tokens and phone numbers.

@@ -13,6 +13,7 @@ use novavoice::{
     model::scripted::{Script, Scripted},
     telephony::{
         browser::BrowserConfig, channel::ChannelTokens, memory::Loopback, socket::SocketConfig,
+        vonage::VonageConfig,
     },
 };
 use serde_json::{Value, json};
@@ -107,7 +108,8 @@ fn fixture(token: Option<&str>) -> App {
         sockets: Sockets::new(tokens, SocketConfig::default()),
         browser: Browser::new(BrowserConfig::default()),
         stand_in: None,
-        vonage: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
+        vonage: Vonage::new(VonageConfig::default()).expect("a right configuration"),
+        account: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }
@@ -396,10 +398,10 @@ async fn the_carriers_account_is_set_and_never_shown() {
         get_from(&router, "/configure").await.json(),
         json!({"configured": true})
     );
-    let vonage = app.vonage.lock().expect("whole");
-    assert_eq!(vonage.api_secret.as_ref().expect("set").reveal(), "hush");
-    assert_eq!(vonage.applications.len(), 1);
-    assert!(!format!("{vonage:?}").contains("hush"));
+    assert_eq!(app.vonage.credentials().application_ids.len(), 1);
+    let account = app.account.lock().expect("whole");
+    assert_eq!(account.api_secret.as_ref().expect("set").reveal(), "hush");
+    assert!(!format!("{account:?}").contains("hush"));
 }
 
 #[tokio::test]

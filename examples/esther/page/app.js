@@ -169,6 +169,7 @@ function row(call) {
 function button(call, text, act) {
   const made = element("button", text);
   made.dataset.key = `${call.call_uuid} ${text}`;
+  made.setAttribute("aria-label", `${text}: call of ${clock(call.start_time)}`);
   made.addEventListener("click", act);
   return made;
 }

@@ -64,7 +64,12 @@ export class Talk extends EventTarget {
     this.socket.send(JSON.stringify({ type: "audioStart" }));
     this.capture.port.onmessage = ({ data }) => this.send(data);
     this.recorder.createMediaStreamSource(this.microphone).connect(this.capture);
-    this.tell("began", call);
+    // The first answer shows that the call is there. Some models wait for the caller to speak.
+    this.answered = () => {
+      this.answered = undefined;
+      if (!this.over) this.tell("began", call);
+    };
+    setTimeout(() => this.answered?.(), 1000);
   }
 
   send(frame) {
@@ -75,6 +80,7 @@ export class Talk extends EventTarget {
   }
 
   hear(data) {
+    this.answered?.();
     if (data instanceof ArrayBuffer) {
       this.player.port.postMessage(data, [data]);
       return;

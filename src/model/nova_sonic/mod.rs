@@ -20,6 +20,7 @@
 mod capabilities;
 mod connection;
 mod credentials;
+mod deadline;
 mod decode;
 mod error;
 mod history;

@@ -1,11 +1,7 @@
 //! The reading half of a session: drains the output whatever happens, since an undrained stream
 //! would stall the connection, and keeps the session's deadlines.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_sdk_bedrockruntime::{
     error::SdkError,
@@ -22,6 +18,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
+    deadline::{Deadlines, Missed},
     decode::{Decoder, Output},
     error::{blames_connection, failure, in_stream},
     input::Ear,
@@ -63,41 +60,31 @@ pub(super) struct Reader {
     pub(super) notices: Option<mpsc::Receiver<Notice>>,
     pub(super) ear: Arc<Ear>,
     pub(super) request_id: Option<String>,
-    pub(super) reply_timeout: Duration,
-    pub(super) close_timeout: Duration,
     pub(super) stall_timeout: Duration,
+    pub(super) deadlines: Deadlines,
     /// The service has said anything at all.
     pub(super) heard: bool,
-    /// The session is closing and will be cut at this time.
-    pub(super) closing: Option<Instant>,
-    /// The input was refused; the output should tell why by this time.
-    pub(super) lost: Option<Instant>,
-    /// Something should have come by this time.
-    pub(super) reply_due: Option<Instant>,
 }
 
 impl Reader {
     /// Reads until the stream ends. `Ok` means that it was told to.
     pub(super) async fn run(&mut self) -> Result<(), Ended> {
         loop {
-            let wake = [self.closing, self.lost, self.reply_due]
-                .into_iter()
-                .flatten()
-                .min();
+            let wake = self.deadlines.next();
             tokio::select! {
                 // What was asked must be known before the answer is looked at, and a stream that
                 // never pauses must not hold up the deadlines.
                 biased;
                 notice = next(&mut self.notices) => self.on_notice(notice)?,
                 () = sleep_until(wake.unwrap_or_else(now).into()), if wake.is_some() => {
-                    if self.on_time(now())? {
+                    if self.on_time()? {
                         return Ok(());
                     }
                 }
                 () = self.events.closed(), if self.orders.is_some() => self.desert(),
                 received = self.body.recv() => match received {
                     Ok(Some(down)) => self.on_event(down).await?,
-                    Ok(None) if self.closing.is_some() => return Ok(()),
+                    Ok(None) if self.deadlines.is_closing() => return Ok(()),
                     Ok(None) => return Err(Ended::new(
                         ProviderErrorKind::Closed,
                         "the service ended the stream",
@@ -111,10 +98,7 @@ impl Reader {
 
     async fn on_event(&mut self, down: Down) -> Result<(), Ended> {
         self.heard = true;
-        // A sign of life; the reply itself may still be due.
-        if self.reply_due.is_some() {
-            self.expect_reply();
-        }
+        self.deadlines.sign_of_life(now());
         let Down::Chunk(part) = down else {
             return Ok(());
         };
@@ -129,14 +113,14 @@ impl Reader {
             match output {
                 Output::Event(event) => {
                     match event {
-                        ModelEvent::CallerSaid(_) => self.expect_reply(),
+                        ModelEvent::CallerSaid(_) => self.deadlines.expect_reply(now()),
                         ModelEvent::AgentSaid(_) | ModelEvent::Usage(_) => {}
-                        _ => self.reply_due = None,
+                        _ => self.deadlines.replied(),
                     }
                     self.forward(event).await?;
                 }
                 Output::ToolUse { id, name } => {
-                    self.reply_due = None;
+                    self.deadlines.replied();
                     warn!(
                         tool = name,
                         "the model called a tool that it was not offered"
@@ -185,7 +169,7 @@ impl Reader {
     ) -> Result<(), Ended> {
         let connection = blames_connection(&error);
         let error = in_stream(error, self.request_id.as_deref());
-        if self.closing.is_some() {
+        if self.deadlines.is_closing() {
             warn!(%error, "the session broke while it was being closed");
             return Ok(());
         }
@@ -196,14 +180,11 @@ impl Reader {
         match notice {
             Some(Notice::Asked(text)) => {
                 self.decoder.asked(text);
-                self.expect_reply();
+                self.deadlines.expect_reply(now());
             }
-            Some(Notice::Closing) => {
-                self.closing = Some(now() + self.close_timeout);
-                self.reply_due = None;
-            }
-            Some(Notice::Stopped(_)) if self.closing.is_some() => {}
-            Some(Notice::Stopped(Stop::Refused)) => self.lost = Some(now() + REASON_DUE),
+            Some(Notice::Closing) => self.deadlines.close(now()),
+            Some(Notice::Stopped(_)) if self.deadlines.is_closing() => {}
+            Some(Notice::Stopped(Stop::Refused)) => self.deadlines.lose(now()),
             Some(Notice::Stopped(Stop::Stalled)) => {
                 return Err(Ended::new(
                     ProviderErrorKind::TimedOut,
@@ -218,7 +199,7 @@ impl Reader {
             }
             None => {
                 self.notices = None;
-                if self.closing.is_none() && self.lost.is_none() {
+                if !self.deadlines.is_closing() && !self.deadlines.is_lost() {
                     return Err(Ended::new(
                         ProviderErrorKind::Closed,
                         "the writing half of the session is gone",
@@ -229,36 +210,22 @@ impl Reader {
         Ok(())
     }
 
-    /// A deadline has passed: whether the session ends by it, and how.
-    fn on_time(&mut self, now: Instant) -> Result<bool, Ended> {
-        let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
-        if passed(self.closing) {
-            warn!("the service did not end the stream in time; it is cut");
-            return Ok(true);
-        }
-        if passed(self.lost) {
-            return Err(Ended::new(
+    /// A deadline may have passed: whether the session ends by it, and how.
+    fn on_time(&mut self) -> Result<bool, Ended> {
+        match self.deadlines.missed(now(), self.ear.last_heard()) {
+            None => Ok(false),
+            Some(Missed::Close) => {
+                warn!("the service did not end the stream in time; it is cut");
+                Ok(true)
+            }
+            Some(Missed::Reason) => Err(Ended::new(
                 ProviderErrorKind::Closed,
                 "the service takes no more input",
-            ));
-        }
-        if passed(self.reply_due) {
-            // Who still speaks gets no reply yet.
-            let quiet_until = self.ear.last_heard() + self.reply_timeout;
-            if quiet_until <= now {
-                return Err(Ended::new(
-                    ProviderErrorKind::TimedOut,
-                    "a reply was due and nothing came",
-                ));
-            }
-            self.reply_due = Some(quiet_until);
-        }
-        Ok(false)
-    }
-
-    fn expect_reply(&mut self) {
-        if self.closing.is_none() {
-            self.reply_due = Some(now() + self.reply_timeout);
+            )),
+            Some(Missed::Reply) => Err(Ended::new(
+                ProviderErrorKind::TimedOut,
+                "a reply was due and nothing came",
+            )),
         }
     }
 }
@@ -270,6 +237,3 @@ async fn next(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice> {
         None => std::future::pending().await,
     }
 }
-
-/// The reason for a refused input comes on the output side at once, if it comes.
-const REASON_DUE: Duration = Duration::from_secs(1);

@@ -20,6 +20,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use super::{
     Inner,
     connection::Lease,
+    deadline::Deadlines,
     decode::Decoder,
     error::{at_open, blames_connection, failure},
     input::{self, Ear},
@@ -105,13 +106,9 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         notices: Some(notices),
         ear,
         request_id,
-        reply_timeout: config.reply_timeout,
-        close_timeout: config.close_timeout,
         stall_timeout: config.stall_timeout,
+        deadlines: Deadlines::new(config.reply_timeout, config.close_timeout),
         heard: false,
-        closing: None,
-        lost: None,
-        reply_due: None,
     };
     tokio::spawn(reading(reader, last_word, AbortOnDrop(writer), held).instrument(span));
     Ok(Duplex { commands, events })

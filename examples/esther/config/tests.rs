@@ -1,0 +1,310 @@
+//! What is right, what is wrong, and which source wins.
+
+use std::fs;
+
+use super::*;
+
+/// The configuration of a fresh machine.
+pub(crate) fn defaults() -> Config {
+    Config::read(&Sources::default()).expect("defaults are right")
+}
+
+/// The configuration of a machine with these variables.
+pub(crate) fn with(environment: &[(&str, &str)]) -> Config {
+    Config::read(&sources(environment)).expect("the variables are right")
+}
+
+fn sources(environment: &[(&str, &str)]) -> Sources {
+    Sources {
+        environment: pairs(environment),
+        ..Sources::default()
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn flags(args: &[&str]) -> BTreeMap<String, String> {
+    let args = ["esther"].iter().chain(args);
+    let matches = settings::command()
+        .try_get_matches_from(args)
+        .expect("right usage");
+    settings::flags(&matches)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+#[test]
+fn nothing_given_is_a_right_configuration() {
+    let config = defaults();
+    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 3000));
+    assert!(is_loopback(&config.host));
+    assert_eq!(config.speech.choice, SpeechChoice::Auto);
+    assert_eq!(config.speech.model_id, "amazon.nova-2-sonic-v1:0");
+    assert_eq!(config.speech.session_limit, None);
+    assert_eq!(config.speech.max_sessions, 20);
+    assert_eq!(config.idle.nudge, Some(Duration::from_secs(20)));
+    assert_eq!(config.idle.hangup, Some(Duration::from_secs(90)));
+    assert_eq!((config.max_calls, config.drain.as_secs()), (200, 120));
+    assert_eq!(config.stores.calls_table, "nova-sonic-call-records");
+    assert!(config.unused.is_empty());
+}
+
+#[test]
+fn every_setting_is_read_by_its_name() {
+    let key = key_file();
+    let given: &[(&str, &str)] = &[
+        ("HOST", "0.0.0.0"),
+        ("PORT", "8080"),
+        ("PUBLIC_URL", "https://esther.example.org/"),
+        ("ESTHER_API_TOKEN", "token-of-the-api"),
+        ("SPEECH_MODEL", "nova-sonic"),
+        ("AWS_REGION", "eu-north-1"),
+        ("NOVA_SONIC_MODEL_ID", "amazon.nova-sonic-v1:0"),
+        (
+            "NOVA_SONIC_ROLE_ARN",
+            "arn:aws:iam::123456789012:role/esther",
+        ),
+        ("NOVA_SONIC_VOICE", "matthew"),
+        ("NOVA_SONIC_SESSION_LIMIT", "30"),
+        ("NOVA_SONIC_MAX_SESSIONS", "7"),
+        ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "https://127.0.0.1:9001"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9002"),
+        ("SSL_CERT_FILE", key.path().to_str().expect("a plain path")),
+        ("VONAGE_API_KEY", "abcd1234"),
+        ("VONAGE_API_SECRET", "secret-of-the-account"),
+        (
+            "VONAGE_APPLICATION_ID",
+            "78d335fa-323d-0114-9c3d-d6f0d48968cf, 88d335fa-323d-0114-9c3d-d6f0d48968cf",
+        ),
+        (
+            "VONAGE_PRIVATE_KEY",
+            key.path().to_str().expect("a plain path"),
+        ),
+        ("VONAGE_SIGNATURE_SECRET", "secret-of-the-signature"),
+        ("VONAGE_FROM_NUMBER", "12125550100"),
+        ("VONAGE_API_URL", "http://127.0.0.1:9003"),
+        ("LEAD_STORE", "sqlite"),
+        ("CALL_STORE", "dynamodb"),
+        ("DATA_DIR", "/tmp/data"),
+        ("TRANSCRIPTS_DIR", "/tmp/transcripts"),
+        ("CALL_RECORDS_TABLE", "calls"),
+        ("LEADS_TABLE", "leads"),
+        ("STATE_TABLE", "state"),
+        ("CREATE_TABLES", "never"),
+        ("IDLE_NUDGE_SECONDS", "0"),
+        ("IDLE_HANGUP_SECONDS", "45"),
+        ("MAX_CALLS", "3"),
+        ("DRAIN_SECONDS", "0"),
+        ("RUST_LOG", "warn,novavoice=debug"),
+        ("LOG_FORMAT", "json"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+    ];
+    let names: Vec<_> = given.iter().map(|(name, _)| *name).collect();
+    let table: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+    assert_eq!(names, table, "this test names every setting");
+
+    let by_environment = Config::read(&sources(given)).expect("all are right");
+    let args: Vec<String> = given
+        .iter()
+        .flat_map(|(name, value)| {
+            [
+                format!("--{}", Setting::named(name).flag()),
+                (*value).to_owned(),
+            ]
+        })
+        .collect();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let by_flags = Config::read(&Sources {
+        flags: flags(&args),
+        ..Sources::default()
+    });
+    let by_flags = by_flags.expect("all are right");
+
+    let config = by_environment;
+    assert_eq!(format!("{config:?}"), format!("{by_flags:?}"));
+    assert!(!is_loopback(&config.host));
+    assert_eq!(
+        config.public_url.as_deref(),
+        Some("https://esther.example.org")
+    );
+    assert_eq!(config.speech.choice, SpeechChoice::NovaSonic);
+    assert_eq!(config.speech.session_limit, Some(Duration::from_secs(30)));
+    assert_eq!(config.vonage.applications.len(), 2);
+    assert_eq!(
+        config.vonage.from_number.expect("given").reveal(),
+        "+12125550100"
+    );
+    assert_eq!(config.stores.calls, StoreChoice::DynamoDb);
+    assert_eq!((config.idle.nudge, config.drain), (None, Duration::ZERO));
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.unused, UNUSED);
+}
+
+#[test]
+fn all_problems_are_listed_at_once_and_no_secret_with_them() {
+    let problems = Config::read(&sources(&[
+        ("HOST", "not a host"),
+        ("PORT", "99999"),
+        ("PUBLIC_URL", "ftp://example.org"),
+        ("ESTHER_API_TOKEN", "hush hush"),
+        ("SPEECH_MODEL", "parrot"),
+        ("AWS_REGION", "Moon"),
+        ("NOVA_SONIC_ROLE_ARN", "esther"),
+        ("NOVA_SONIC_MAX_SESSIONS", "2"),
+        ("NOVA_SONIC_SESSION_LIMIT", "0"),
+        ("SSL_CERT_FILE", "/nowhere/at/all"),
+        ("VONAGE_APPLICATION_ID", "1234"),
+        (
+            "VONAGE_PRIVATE_KEY",
+            "-----BEGIN PRIVATE KEY-----\\nhush\\n-----END PRIVATE KEY-----",
+        ),
+        ("VONAGE_FROM_NUMBER", "hush"),
+        ("VONAGE_API_URL", "http://hush@example.org"),
+        ("CALL_STORE", "paper"),
+        ("LEADS_TABLE", "a"),
+        ("CREATE_TABLES", "perhaps"),
+        ("IDLE_NUDGE_SECONDS", "-1"),
+        ("MAX_CALLS", "many"),
+        ("DRAIN_SECONDS", "1.5"),
+        ("RUST_LOG", "esther=loud"),
+        ("LOG_FORMAT", "xml"),
+    ]))
+    .expect_err("all are wrong");
+    assert_eq!(problems.len(), 22, "{problems:#?}");
+    let text = WrongSettings(problems).to_string();
+    assert!(!text.contains("hush"), "{text}");
+    assert!(
+        text.contains("PORT: \"99999\" is wrong, expected a whole number"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let mut sources = Sources {
+        flags: flags(&["serve", "--port", "1"]),
+        environment: pairs(&[("PORT", "2"), ("MAX_CALLS", "2")]),
+        file: pairs(&[("PORT", "3"), ("MAX_CALLS", "3"), ("DRAIN_SECONDS", "3")]),
+    };
+    let config = Config::read(&sources).expect("right");
+    assert_eq!(
+        (config.port, config.max_calls, config.drain.as_secs()),
+        (1, 2, 3)
+    );
+
+    sources
+        .environment
+        .insert("MAX_CALLS".to_owned(), " ".to_owned());
+    let config = Config::read(&sources).expect("right");
+    assert_eq!(config.max_calls, 3, "an empty value counts as none");
+}
+
+#[test]
+fn flags_reach_the_libraries_that_read_the_environment() {
+    let odd = r#"/tmp/a $HOME "quoted" back\slash's.pem"#;
+    let sources = Sources {
+        flags: pairs(&[
+            ("SSL_CERT_FILE", odd),
+            ("AWS_REGION", "eu-north-1"),
+            ("PORT", "1"),
+        ]),
+        ..Sources::default()
+    };
+    let lines = exported(&sources);
+    let lines = dotenvy::from_read_iter(lines.as_bytes());
+    let read: BTreeMap<_, _> = lines.collect::<Result<_, _>>().expect("right lines");
+    assert_eq!(
+        read,
+        pairs(&[("SSL_CERT_FILE", odd), ("AWS_REGION", "eu-north-1")])
+    );
+}
+
+#[test]
+fn flags_stand_before_or_after_the_command_or_without_one() {
+    for args in [
+        &["--max-calls", "5"][..],
+        &["serve", "--max-calls", "5"],
+        &["--max-calls=5", "serve"],
+    ] {
+        assert_eq!(flags(args), pairs(&[("MAX_CALLS", "5")]));
+    }
+    assert!(
+        settings::command()
+            .try_get_matches_from(["esther", "--nonsense"])
+            .is_err()
+    );
+    assert!(
+        settings::command()
+            .try_get_matches_from(["esther", "nonsense"])
+            .is_err()
+    );
+}
+
+#[test]
+fn the_help_names_every_variable_and_shows_no_value() {
+    let help = settings::command().render_long_help().to_string();
+    for setting in SETTINGS {
+        assert!(
+            help.contains(&format!("[env: {}]", setting.name)),
+            "{}",
+            setting.name
+        );
+        assert!(
+            help.contains(&format!("--{}", setting.flag())),
+            "{}",
+            setting.name
+        );
+    }
+}
+
+#[test]
+fn a_private_key_is_text_or_a_path_and_never_printed() {
+    let key = key_file();
+    let text = fs::read_to_string(key.path()).expect("just written");
+    let one_line = text.trim().replace('\n', "\\n");
+    for given in [
+        text.as_str(),
+        &one_line,
+        key.path().to_str().expect("plain"),
+    ] {
+        let config = Config::read(&sources(&[("VONAGE_PRIVATE_KEY", given)])).expect("right");
+        let read = config.vonage.private_key.as_ref().expect("given");
+        assert_eq!(read.reveal().trim(), text.trim());
+        assert!(!format!("{config:?}").contains("BEGIN"));
+    }
+}
+
+#[test]
+fn only_addresses_of_this_machine_are_loopback() {
+    for host in [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "localhost",
+        "::ffff:127.0.0.1",
+    ] {
+        assert!(is_loopback(host), "{host}");
+    }
+    for host in [
+        "0.0.0.0",
+        "::",
+        "10.0.0.1",
+        "example.org",
+        "localhost.example.org",
+    ] {
+        assert!(!is_loopback(host), "{host}");
+    }
+}
+
+/// A key made for this test alone.
+fn key_file() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
+    fs::write(file.path(), key.serialize_pem()).expect("writable");
+    file
+}
