@@ -138,10 +138,12 @@ async fn the_agent_hangs_up_after_its_last_words_and_the_carrier_is_told_nothing
 /// Vonage checklist 53, Nova Sonic checklist 43.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_whose_agent_cannot_reach_its_model_hears_an_apology() {
-    let mut options = Options::default();
-    options.script = Some(novavoice::testkit::bedrock::Script::new(|_| {
-        SessionScript::refuse(Refusal::access_denied())
-    }));
+    let options = Options {
+        script: Some(novavoice::testkit::bedrock::Script::new(|_| {
+            SessionScript::refuse(Refusal::access_denied())
+        })),
+        ..Options::default()
+    };
     let bedrock = FakeBedrock::start(options).await.expect("a port");
     let node = Node::with(bedrock, NovaSonicConfig::default()).await;
     let carrier = node.carrier(|options| options);
