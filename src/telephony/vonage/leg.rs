@@ -300,7 +300,6 @@ async fn speak(
                     return Parting::HungUp(DROPPED);
                 }
                 batch.drain(..).for_each(|command| outbox.push(command));
-                count_misfits(outbox.take_misfits());
             }
             _ = pings.tick() => {
                 if let Err(end) = writer.ping().await {
@@ -308,7 +307,9 @@ async fn speak(
                 }
             }
         }
-        if let Err(end) = empty(outbox, writer, commands).await {
+        let emptied = empty(outbox, writer, commands).await;
+        count_misfits(outbox.take_misfits());
+        if let Err(end) = emptied {
             return Parting::Lost(end);
         }
         if let Some(hung_up) = outbox.hung_up() {
@@ -329,7 +330,7 @@ async fn empty(
             Out::Text(text) => tungstenite::Message::text(text),
         };
         writer.feed(message).await?;
-        while outbox.len() < Feed::DEPTH
+        while outbox.len() < MAX_QUEUED
             && let Ok(command) = commands.try_recv()
         {
             outbox.push(command);
@@ -342,6 +343,9 @@ fn close(connection: Connection, reason: &'static str) {
     tokio::spawn(connection.close(CloseCode::Normal, reason));
 }
 
+/// Five seconds of frames: far more than an agent is ahead of the ear, and room to see a clear
+/// that waits behind them. Past that the agent has to wait.
+const MAX_QUEUED: usize = 256;
 const HUNG_UP: &str = "the agent hung up";
 /// Whoever drops a leg has nothing to say.
 const DROPPED: HungUp = HungUp { apologise: false };
