@@ -186,7 +186,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Mark(mark) => self.leg(CallCommand::Mark(mark)),
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
-            Action::HangUp => self.leg(CallCommand::HangUp),
+            Action::HangUp { apologise } => self.leg(CallCommand::HangUp { apologise }),
             Action::Record(line) => {
                 if !self.recorder.record(line) {
                     self.entry.publish(EventKind::Trouble(

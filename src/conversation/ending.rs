@@ -31,9 +31,10 @@ impl Conversation {
 
     /// Ends the leg, and then everything.
     pub(super) fn hang_up(&mut self, reason: EndReason) {
+        let apologise = matches!(reason, EndReason::ModelFailed(_));
         self.phase = Phase::HangingUp(reason);
         self.timers.set(Timer::Ending, self.now + LEG_CLOSE);
-        self.actions.push_back(Action::HangUp);
+        self.actions.push_back(Action::HangUp { apologise });
     }
 
     /// The leg is gone; the model may still have text for us.

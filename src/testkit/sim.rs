@@ -39,7 +39,7 @@ pub struct Sim {
     shown: Vec<Show>,
     opened: Vec<SessionId>,
     closed: Vec<SessionId>,
-    hung_up: bool,
+    hung_up: Option<bool>,
     ended: Option<EndReason>,
     replies: u64,
 }
@@ -89,7 +89,7 @@ impl Sim {
             shown: Vec::new(),
             opened: Vec::new(),
             closed: Vec::new(),
-            hung_up: false,
+            hung_up: None,
             ended: None,
             replies: 0,
         };
@@ -279,7 +279,13 @@ impl Sim {
     /// Whether the leg was told to hang up.
     #[must_use]
     pub fn hung_up(&self) -> bool {
-        self.hung_up
+        self.hung_up.is_some()
+    }
+
+    /// Whether the carrier was asked to apologise when the agent ended the leg.
+    #[must_use]
+    pub fn apologised(&self) -> bool {
+        self.hung_up == Some(true)
     }
 
     /// Why the call ended, if it has.
@@ -326,7 +332,7 @@ impl Sim {
                 .push_back((self.ear.edge.unwrap_or(self.now).max(self.now), mark)),
             Action::ClearPlayback => self.ear.clear(self.now),
             Action::Show(show) => self.shown.push(show),
-            Action::HangUp => self.hung_up = true,
+            Action::HangUp { apologise } => self.hung_up = Some(apologise),
             Action::Record(line) => self.lines.push(line),
             Action::Publish(notice) => self.notices.push(notice),
             Action::End(reason) => self.ended = Some(reason),

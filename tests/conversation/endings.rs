@@ -49,7 +49,7 @@ fn the_agent_hangs_up_only_after_its_last_words_were_heard() {
 fn a_silent_agent_hangs_up_at_once() {
     let mut sim = Sim::opened(Config::default());
     sim.input(Input::Command(Command::HangUp));
-    assert!(sim.hung_up());
+    assert!(sim.hung_up() && !sim.apologised());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_lost_model_ends_the_call_with_its_reason() {
         SESSION,
         Some(ProviderErrorKind::Unauthorized),
     ));
-    assert!(sim.hung_up());
+    assert!(sim.hung_up() && sim.apologised());
     sim.input(Input::Call(CallEvent::HungUp));
     assert_eq!(
         sim.ended(),
@@ -112,7 +112,7 @@ fn a_leg_without_any_traffic_is_given_up_after_five_minutes() {
     sim.run_for(299 * SECOND);
     assert!(!sim.hung_up());
     sim.run_for(2 * SECOND);
-    assert!(sim.hung_up());
+    assert!(sim.hung_up() && !sim.apologised());
     sim.input(Input::Call(CallEvent::HungUp));
     sim.input(Input::ModelEnded(SESSION, None));
     assert_eq!(sim.ended(), Some(&EndReason::NoTraffic));

@@ -231,7 +231,7 @@ where
     for _ in 0..LONG {
         command(&leg, CallCommand::Play(tone(rate, NEW))).await;
     }
-    command(&leg, CallCommand::HangUp).await;
+    command(&leg, CallCommand::HangUp { apologise: false }).await;
     soon("a leg obeys while its events lie unread", caller.ended()).await;
     drop(leg);
 }
@@ -254,7 +254,7 @@ where
     R: RemoteParty,
 {
     let mut leg = answer(&telephony).await;
-    command(&leg, CallCommand::HangUp).await;
+    command(&leg, CallCommand::HangUp { apologise: false }).await;
     hangs_up(&mut leg).await;
     soon("the command to hang up ends the call", caller.ended()).await;
 }
