@@ -465,21 +465,22 @@ impl Conversation {
         }
     }
 
+    /// Wakes when the last frame ends, which is when the agent falls silent, and once more when
+    /// the carrier's word for it is overdue. What is paused waits for [`Timer::Resume`] instead.
     fn schedule_heard(&mut self) {
-        let Some(end) = self
-            .playout
-            .drained_at()
-            .filter(|_| !self.playout.is_empty())
-        else {
+        let end = self.playout.drained_at();
+        let Some(end) = end.filter(|_| !self.playout.is_paused()) else {
             return self.timers.stop(Timer::Heard);
         };
-        let at = if end > self.now {
-            end
+        if end > self.now {
+            self.timers.set(Timer::Heard, end);
+        } else if self.playout.is_empty() {
+            self.timers.stop(Timer::Heard);
         } else {
-            end + self.config.mark_overdue
-        };
-        self.timers
-            .set(Timer::Heard, at.max(self.now + Duration::from_millis(1)));
+            let overdue = end + self.config.mark_overdue;
+            let soon = self.now + Duration::from_millis(1);
+            self.timers.set(Timer::Heard, overdue.max(soon));
+        }
     }
 
     fn schedule_fill(&mut self) {

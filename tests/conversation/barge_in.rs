@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use novavoice::{
-    conversation::{Config, Input},
+    conversation::{AgentState, Config, Input},
     model::ModelEvent,
     telephony::Show,
     testkit::sim::Sim,
@@ -136,4 +136,14 @@ fn noise_without_end_does_not_silence_the_agent_for_ever() {
     sim.input(Input::Voice(true));
     sim.run_for(30 * SECOND);
     assert_eq!(sim.heard(), 4 * SECOND);
+}
+
+#[test]
+fn an_agent_that_was_cut_listens() {
+    let mut sim = Sim::opened(Config::default());
+    sim.says("A reply of four seconds.", 4 * SECOND);
+    sim.run_for(SECOND + 5 * MS);
+    sim.model(ModelEvent::Interrupted);
+    sim.run_for(SECOND);
+    assert_eq!(sim.conversation().state(), AgentState::Listening);
 }

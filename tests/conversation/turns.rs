@@ -14,6 +14,17 @@ use novavoice::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A call at 16 kHz without a greeting.
+fn setup(marks: bool) -> Setup {
+    Setup {
+        rate: SampleRate::Hz16000,
+        leg: LegCapabilities { marks, text: true },
+        text_input: true,
+        greeting: None,
+        started: Timestamp::UNIX_EPOCH,
+    }
+}
+
 #[test]
 fn the_agent_greets_first() {
     let setup = Setup {
@@ -167,4 +178,18 @@ fn a_model_with_a_rate_of_its_own_is_converted_for_the_leg() {
         "{:?}",
         sim.heard()
     );
+}
+
+/// The model says that the reply is over while its last frame sounds, and nothing happens later.
+#[test]
+fn the_agent_listens_once_its_last_frame_has_sounded() {
+    for marks in [false, true] {
+        let mut sim = Sim::with(Config::default(), setup(marks));
+        sim.input(Input::ModelOpened(SessionId(1)));
+        let reply = sim.begins("Hello.", SECOND);
+        sim.run_for(SECOND - Duration::from_millis(5));
+        sim.model(ModelEvent::ReplyEnded(reply));
+        sim.run_for(SECOND);
+        assert_eq!(sim.conversation().state(), AgentState::Listening, "marks: {marks}");
+    }
 }
