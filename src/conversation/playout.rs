@@ -126,7 +126,8 @@ impl Playout {
             Piece::Mark(at) => {
                 self.next_mark += 1;
                 let mark = MarkId(self.next_mark);
-                let end = self.edge.unwrap_or(now);
+                // Behind audio that has long been played, a mark is answered at once.
+                let end = self.edge.map_or(now, |edge| edge.max(now));
                 self.unanswered.push_back(Sent {
                     what: mark,
                     at,
@@ -183,6 +184,9 @@ impl Playout {
         }
         if self.heard.is_none_or(|heard| heard < sent.at) {
             self.heard = Some(sent.at);
+        }
+        if self.flight.is_empty() {
+            self.edge = self.edge.map(|edge| edge.min(now));
         }
         true
     }

@@ -147,3 +147,29 @@ fn an_agent_that_was_cut_listens() {
     sim.run_for(SECOND);
     assert_eq!(sim.conversation().state(), AgentState::Listening);
 }
+
+#[test]
+fn a_paused_agent_sleeps_until_it_goes_on() {
+    let mut sim = Sim::opened(Config::default());
+    sim.says("A reply of four seconds.", 4 * SECOND);
+    sim.run_for(SECOND);
+    sim.caller(true, 4 * SECOND);
+    assert!(sim.wakes() < 400, "woken {} times in 5 s", sim.wakes());
+}
+
+/// The model ends its reply long after its last audio: the answer to the mark says nothing about
+/// the line.
+#[test]
+fn a_late_end_of_a_reply_does_not_shift_what_was_heard_of_the_next() {
+    let mut sim = Sim::opened(Config::default());
+    let reply = sim.begins("Hello.", SECOND);
+    sim.run_for(3 * SECOND);
+    sim.model(ModelEvent::ReplyEnded(reply));
+    sim.run_for(SECOND);
+    sim.says("one two three four five", 5 * SECOND);
+    sim.run_for(3 * SECOND);
+    sim.caller(true, 600 * MS);
+    sim.run_for(20 * SECOND);
+    assert_eq!(sim.heard(), 6 * SECOND, "nothing is played twice");
+    assert_eq!(sim.stats().false_interruptions, 1);
+}

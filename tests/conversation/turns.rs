@@ -8,7 +8,7 @@ use novavoice::{
     call::LegCapabilities,
     conversation::{AgentState, Config, Input, Notice, SessionId, Setup},
     model::ModelEvent,
-    telephony::CallEvent,
+    telephony::{CallEvent, MarkId},
     testkit::sim::Sim,
 };
 
@@ -192,4 +192,14 @@ fn the_agent_listens_once_its_last_frame_has_sounded() {
         sim.run_for(SECOND);
         assert_eq!(sim.conversation().state(), AgentState::Listening, "marks: {marks}");
     }
+}
+
+#[test]
+fn a_mark_that_comes_before_its_time_is_proof_all_the_same() {
+    let mut sim = Sim::with(Config::default(), setup(true));
+    sim.input(Input::ModelOpened(SessionId(1)));
+    sim.says("Hello.", SECOND);
+    sim.run_for(SECOND - Duration::from_millis(100));
+    sim.input(Input::Call(CallEvent::Played(MarkId(1))));
+    assert_eq!(sim.conversation().state(), AgentState::Listening);
 }
