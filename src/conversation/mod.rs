@@ -67,7 +67,10 @@ pub struct Conversation {
     session_alive: bool,
     state: AgentState,
     awaits_reply: bool,
-    voice: bool,
+    /// Since when the caller's voice is heard.
+    voice: Option<Instant>,
+    /// How often in a row the local detector was wrong about an interruption.
+    mistrust: u32,
     last_traffic: Instant,
     keys: String,
     seq: u64,
@@ -99,7 +102,8 @@ impl Conversation {
             session_alive: true,
             state: AgentState::Initializing,
             awaits_reply: false,
-            voice: false,
+            voice: None,
+            mistrust: 0,
             last_traffic: now,
             keys: String::new(),
             seq: 0,
@@ -154,6 +158,13 @@ impl Conversation {
         self.state
     }
 
+    /// Whether the caller speaks, as the detector and the flow of audio say. A detector hears
+    /// nothing where no audio comes, so this ends by itself when the audio pauses.
+    #[must_use]
+    pub fn hears_voice(&self) -> bool {
+        self.voice.is_some()
+    }
+
     /// The figures so far.
     #[must_use]
     pub fn stats(&self) -> CallStats {
@@ -174,7 +185,7 @@ impl Conversation {
         self.last_traffic = self.now;
         match event {
             CallEvent::Audio(frame) => {
-                if let Some(frame) = self.feed.take(self.now, frame, self.voice, &self.config) {
+                if let Some(frame) = self.feed.take(self.now, frame, self.hears_voice(), &self.config) {
                     self.actions.push_back(Action::Feed(self.session, frame));
                 }
                 self.schedule_fill();
@@ -194,15 +205,18 @@ impl Conversation {
 
     /// The local detector may only pause: a cough must not eat a sentence.
     fn on_voice(&mut self, voice: bool) {
-        if self.voice == voice {
+        if self.hears_voice() == voice {
             return;
         }
-        self.voice = voice;
+        self.voice = voice.then_some(self.now);
         if voice {
             self.caller.voice_started(self.now);
-            if self.config.barge_in.local && self.playout.is_audible(self.now) {
-                self.timers
-                    .set(Timer::BargeIn, self.now + self.config.barge_in.min);
+            if let Some(paused) = self.playout.paused_since() {
+                // The caller goes on: only the longest pause ends this one now.
+                let longest = paused + self.config.barge_in.max_pause;
+                self.timers.set(Timer::Resume, longest);
+            } else if self.playout.is_audible(self.now) {
+                self.suspect_barge_in();
             }
         } else {
             self.caller.voice_stopped(self.now);
@@ -212,6 +226,16 @@ impl Conversation {
                 self.timers
                     .set(Timer::Resume, self.now + self.config.barge_in.confirm);
             }
+        }
+    }
+
+    /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
+    /// with an echo the agent would interrupt itself for ever.
+    fn suspect_barge_in(&mut self) {
+        let barge_in = &self.config.barge_in;
+        if barge_in.local {
+            let sure = barge_in.min * (1 << self.mistrust.min(MAX_MISTRUST));
+            self.timers.set(Timer::BargeIn, self.now + sure);
         }
     }
 
@@ -275,6 +299,7 @@ impl Conversation {
         let Some(key) = self.reply(reply) else { return };
         self.turn.reach(Stage::FirstAudio, self.now);
         self.awaits_reply = false;
+        let was_silent = !self.playout.is_audible(self.now);
         let audio = self.at_leg_rate(audio);
         let length = audio.duration();
         self.replies.audio(key, length);
@@ -301,6 +326,12 @@ impl Conversation {
             }
         }
         self.pump();
+        // A voice that was there long before is a noise: it would hold back every reply.
+        let longest = self.config.barge_in.max_pause;
+        let speaks = self.voice.is_some_and(|since| self.now < since + longest);
+        if speaks && was_silent && self.playout.is_audible(self.now) {
+            self.suspect_barge_in();
+        }
     }
 
     fn on_reply_ended(&mut self, reply: ReplyId) {
@@ -366,6 +397,7 @@ impl Conversation {
         if self.timers.take_due(Timer::Fill, now) {
             while let Some(silence) = self.feed.fill(now, &self.config) {
                 self.actions.push_back(Action::Feed(self.session, silence));
+                self.on_voice(false);
             }
             self.schedule_fill();
         }
@@ -376,11 +408,15 @@ impl Conversation {
             self.on_marks_overdue();
             self.on_heard();
         }
-        if self.timers.take_due(Timer::BargeIn, now) && self.voice && self.playout.is_audible(now) {
+        if self.timers.take_due(Timer::BargeIn, now)
+            && self.hears_voice()
+            && self.playout.is_audible(now)
+        {
             self.pause();
         }
         if self.timers.take_due(Timer::Resume, now) && self.playout.is_paused() {
             self.stats.false_interruptions += 1;
+            self.mistrust = self.mistrust.saturating_add(1);
             self.playout.resume();
             self.pump();
         }
@@ -515,6 +551,7 @@ impl Conversation {
             self.actions.push_back(Action::ClearPlayback);
         }
         if cut > 0 {
+            self.mistrust = 0;
             self.stats.interruptions += cut as u64;
             if self.setup.leg.text {
                 self.actions
@@ -601,6 +638,9 @@ impl Conversation {
         }
     }
 }
+
+/// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
+const MAX_MISTRUST: u32 = 4;
 
 /// More keys at once are noise.
 const MAX_KEYS: usize = 32;
