@@ -29,6 +29,18 @@ impl Conversation {
         self.close(reason);
     }
 
+    /// Hangs up if the agent was asked to and has nothing left to say.
+    pub(super) fn end_after_last_words(&mut self) {
+        let speaks = !self.playout.is_empty()
+            || self.playout.is_paused()
+            || self.playout.is_audible(self.now)
+            || self.replies.unfinished();
+        let waits = self.awaits_reply || self.timers.is_set(Timer::LastChance);
+        if self.phase == Phase::LastWords && !speaks && !waits {
+            self.hang_up(EndReason::AgentHungUp);
+        }
+    }
+
     /// Ends the leg, and then everything.
     pub(super) fn hang_up(&mut self, reason: EndReason) {
         self.phase = Phase::HangingUp(reason);
@@ -53,6 +65,7 @@ impl Conversation {
             Timer::Resume,
             Timer::Keys,
             Timer::Traffic,
+            Timer::LastChance,
         ] {
             self.timers.stop(timer);
         }

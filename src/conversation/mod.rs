@@ -438,6 +438,9 @@ impl Conversation {
                 self.hang_up(EndReason::NoTraffic);
             }
         }
+        if self.timers.take_due(Timer::LastChance, now) {
+            self.end_after_last_words();
+        }
         if self.timers.take_due(Timer::Ending, now) {
             match self.phase.clone() {
                 Phase::LastWords => self.hang_up(EndReason::AgentHungUp),
@@ -486,9 +489,7 @@ impl Conversation {
         }
         self.schedule_heard();
         self.refresh();
-        if self.phase == Phase::LastWords && empty && !self.awaits_reply {
-            self.hang_up(EndReason::AgentHungUp);
-        }
+        self.end_after_last_words();
     }
 
     fn on_marks_overdue(&mut self) {
@@ -558,6 +559,9 @@ impl Conversation {
                     .push_back(Action::Show(Show::ReplyEnded { interrupted: true }));
             }
             self.turn.close(&mut self.stats.turns);
+        }
+        if self.phase == Phase::LastWords {
+            self.timers.set(Timer::LastChance, self.now + LAST_CHANCE);
         }
         self.schedule_heard();
         self.commit(false);
@@ -641,6 +645,9 @@ impl Conversation {
 
 /// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
 const MAX_MISTRUST: u32 = 4;
+
+/// How long a caller who spoke over the last words has for a sentence that the model understands.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 /// More keys at once are noise.
 const MAX_KEYS: usize = 32;
