@@ -41,32 +41,24 @@ impl Conversation {
         }
     }
 
+    /// Whether caller, agent and model still talk with each other.
+    pub(super) fn is_going_on(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::LastWords)
+    }
+
     /// Ends the leg, and then everything.
     pub(super) fn hang_up(&mut self, reason: EndReason) {
         self.phase = Phase::HangingUp(reason);
         self.timers.set(Timer::Ending, self.now + LEG_CLOSE);
+        self.fall_silent();
         self.actions.push_back(Action::HangUp);
     }
 
     /// The leg is gone; the model may still have text for us.
     pub(super) fn close(&mut self, reason: EndReason) {
-        self.playout.settle(self.now);
-        let heard = self.playout.heard();
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        self.replies.heard(self.now, heard, empty);
-        self.playout.cut(self.now);
-        self.framer = None;
-        self.replies.cut(self.now);
-        for timer in [
-            Timer::Fill,
-            Timer::Playout,
-            Timer::Heard,
-            Timer::BargeIn,
-            Timer::Resume,
-            Timer::Keys,
-            Timer::Traffic,
-            Timer::LastChance,
-        ] {
+        self.fall_silent();
+        self.feed.close();
+        for timer in [Timer::Fill, Timer::Keys, Timer::Traffic] {
             self.timers.stop(timer);
         }
         self.commit_caller();
@@ -76,6 +68,29 @@ impl Conversation {
         self.actions.push_back(Action::CloseModel(self.session));
         self.timers.set(Timer::Ending, self.now + self.config.close);
         self.phase = Phase::Closing(reason);
+    }
+
+    /// Nothing more is played. What was not heard by now never will be.
+    fn fall_silent(&mut self) {
+        self.playout.settle(self.now);
+        let heard = self.playout.heard();
+        let empty = self.playout.is_empty() && !self.playout.is_paused();
+        self.replies.heard(self.now, heard, empty);
+        self.playout.cut(self.now);
+        self.framer = None;
+        self.replies.cut(self.now);
+        self.awaits_reply = false;
+        for timer in [
+            Timer::Playout,
+            Timer::BargeIn,
+            Timer::Resume,
+            Timer::LastChance,
+        ] {
+            self.timers.stop(timer);
+        }
+        self.schedule_heard();
+        self.commit(false);
+        self.refresh();
     }
 
     pub(super) fn finish(&mut self, reason: EndReason) {

@@ -124,6 +124,9 @@ impl Conversation {
 
     /// Takes note of what happened. Time that runs backwards is ignored.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if self.phase == Phase::Over {
+            return;
+        }
         self.now = self.now.max(now);
         match input {
             Input::Call(event) => self.on_call(event),
@@ -184,6 +187,11 @@ impl Conversation {
     fn on_call(&mut self, event: CallEvent) {
         self.last_traffic = self.now;
         match event {
+            CallEvent::Audio(_)
+                if !self.session_alive || matches!(self.phase, Phase::Closing(_)) =>
+            {
+                self.feed.refuse()
+            }
             CallEvent::Audio(frame) => {
                 if let Some(frame) = self.feed.take(self.now, frame, self.hears_voice(), &self.config) {
                     self.actions.push_back(Action::Feed(self.session, frame));
@@ -284,7 +292,7 @@ impl Conversation {
         self.caller.said(self.now, &text);
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
-        self.awaits_reply = true;
+        self.awaits_reply = self.is_going_on();
         self.refresh();
     }
 
@@ -376,7 +384,7 @@ impl Conversation {
                     .set(Timer::Ending, self.now + self.config.last_words);
                 self.on_heard();
             }
-            Command::Abort if matches!(self.phase, Phase::Live | Phase::LastWords) => {
+            Command::Abort if self.is_going_on() => {
                 self.hang_up(EndReason::Aborted);
             }
             Command::Tell(text) => self.tell(text),
@@ -385,6 +393,9 @@ impl Conversation {
     }
 
     fn on_key(&mut self, key: char) {
+        if !self.is_going_on() {
+            return;
+        }
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
         }
@@ -434,7 +445,7 @@ impl Conversation {
             let due = self.last_traffic + self.config.no_traffic;
             if due > now {
                 self.timers.set(Timer::Traffic, due);
-            } else if matches!(self.phase, Phase::Live | Phase::LastWords) {
+            } else if self.is_going_on() {
                 self.hang_up(EndReason::NoTraffic);
             }
         }
@@ -569,6 +580,9 @@ impl Conversation {
     }
 
     fn tell(&mut self, text: String) {
+        if !self.is_going_on() {
+            return;
+        }
         if !self.setup.text_input {
             self.actions
                 .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
@@ -595,7 +609,7 @@ impl Conversation {
     /// The reply that the model names so, unless nobody may hear it any more. A new one while
     /// playout is paused means that the model has taken the caller's turn.
     fn reply(&mut self, reply: ReplyId) -> Option<ReplyKey> {
-        if !matches!(self.phase, Phase::Live | Phase::LastWords) {
+        if !self.is_going_on() {
             return None;
         }
         if self.playout.is_paused() && self.replies.is_new(self.session, reply) {
@@ -626,7 +640,7 @@ impl Conversation {
 
     /// Derives the state, and tells observers when it changed.
     fn refresh(&mut self) {
-        let new = if !self.session_open {
+        let new = if !self.feed.is_open() {
             AgentState::Initializing
         } else if self.playout.is_audible(self.now) {
             AgentState::Speaking

@@ -7,7 +7,7 @@ use novavoice::{
     ProviderErrorKind,
     audio::{AudioFrame, SampleRate},
     call::LegCapabilities,
-    conversation::{Command, Config, EndReason, Input, SessionId, Setup},
+    conversation::{AgentState, Command, Config, EndReason, Input, Notice, SessionId, Setup},
     model::ModelEvent,
     telephony::CallEvent,
     testkit::sim::Sim,
@@ -187,4 +187,88 @@ fn a_leg_without_any_traffic_is_given_up_after_five_minutes() {
     sim.input(Input::Call(CallEvent::HungUp));
     sim.input(Input::ModelEnded(SESSION, None));
     assert_eq!(sim.ended(), Some(&EndReason::NoTraffic));
+}
+
+#[test]
+fn nothing_is_played_once_the_leg_was_told_to_hang_up() {
+    let mut sim = Sim::opened(Config::default());
+    sim.says("one two three four five six seven eight", 8 * SECOND);
+    sim.run_for(2 * SECOND);
+    sim.input(Input::Command(Command::Abort));
+    let played = sim.stats().frames_played;
+    sim.run_for(2 * SECOND);
+    assert_eq!(sim.stats().frames_played, played);
+    sim.input(Input::Call(CallEvent::HungUp));
+    sim.input(Input::ModelEnded(SESSION, None));
+    assert_eq!(sim.transcript(), ["Assistant: one two [cut]"]);
+}
+
+#[test]
+fn a_session_that_was_told_to_close_is_given_nothing_more() {
+    let mut sim = Sim::opened(Config::default());
+    sim.input(Input::Command(Command::Abort));
+    sim.run_for(4 * SECOND);
+    assert_eq!(sim.sessions().1, [SESSION]);
+    let fed = sim.fed(SESSION).count();
+    // The leg does not hang up: it goes on as if nothing had happened.
+    sim.caller(true, SECOND);
+    sim.input(Input::Call(CallEvent::Dtmf('5')));
+    sim.input(Input::Command(Command::Tell("More.".to_owned())));
+    sim.run_for(SECOND);
+    assert_eq!(sim.fed(SESSION).count(), fed);
+    assert!(sim.told().is_empty(), "{:?}", sim.told());
+    let stats = sim.stats();
+    assert_eq!((stats.frames_received, stats.frames_dropped), (50, 50));
+}
+
+#[test]
+fn a_call_that_ends_returns_to_no_earlier_state() {
+    let mut sim = Sim::opened(Config::default());
+    sim.says("A reply.", 4 * SECOND);
+    sim.run_for(SECOND);
+    let before = sim.notices().len();
+    sim.input(Input::ModelEnded(
+        SESSION,
+        Some(ProviderErrorKind::TimedOut),
+    ));
+    sim.run_for(SECOND);
+    sim.input(Input::Call(CallEvent::HungUp));
+    let after = |sim: &Sim| {
+        let states = sim.notices()[before..].iter();
+        states
+            .filter_map(|notice| match notice {
+                Notice::State { new, .. } => Some(*new),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(after(&sim), [AgentState::Listening]);
+
+    let mut sim = Sim::opened(Config::default());
+    let before = sim.notices().len();
+    sim.input(Input::Call(CallEvent::HungUp));
+    sim.model(ModelEvent::CallerSaid("Bye.".to_owned()));
+    let thinks = |notice: &Notice| matches!(notice, Notice::State { .. });
+    assert!(!sim.notices()[before..].iter().any(thinks));
+    sim.input(Input::ModelEnded(SESSION, None));
+    assert_eq!(sim.transcript(), ["Human: Bye."]);
+    let notices = sim.notices().len();
+    sim.model(ModelEvent::CallerSaid("After the end.".to_owned()));
+    sim.caller(true, SECOND);
+    assert_eq!(sim.notices().len(), notices);
+}
+
+#[test]
+fn frames_that_waited_for_a_model_that_never_came_are_counted_as_dropped() {
+    let mut sim = Sim::new(Config::default());
+    sim.caller(true, SECOND);
+    sim.input(Input::ModelEnded(
+        SESSION,
+        Some(ProviderErrorKind::TimedOut),
+    ));
+    sim.input(Input::Call(CallEvent::HungUp));
+    let stats = sim.stats();
+    assert_eq!((stats.frames_received, stats.frames_dropped), (50, 50));
+    let initializing = |notice: &Notice| matches!(notice, Notice::State { .. });
+    assert!(!sim.notices().iter().any(initializing));
 }
