@@ -174,11 +174,12 @@ impl Conversation {
         let feed = self.feed.stats;
         CallStats {
             frames_received: feed.received,
-            frames_fed: feed.fed,
+            // What was handed out and came back was neither fed nor played.
+            frames_fed: feed.fed.saturating_sub(self.stats.frames_dropped),
             frames_filled: feed.filled,
             frames_trimmed: feed.trimmed,
             frames_dropped: self.stats.frames_dropped + feed.dropped,
-            frames_played: self.playout.frames,
+            frames_played: self.playout.frames.saturating_sub(self.stats.frames_unplayed),
             underruns: self.playout.underruns,
             ..self.stats.clone()
         }
@@ -590,8 +591,23 @@ impl Conversation {
             self.awaits_reply = true;
             self.actions.push_back(Action::Tell(self.session, text));
             self.refresh();
-        } else if self.phase == Phase::Live && self.setup.greeting.is_none() {
-            self.setup.greeting = Some(text);
+        } else {
+            self.tell_later(&text);
+        }
+    }
+
+    /// The session is not open yet. All that waits for it is one text, the greeting first: a
+    /// second text would interrupt the answer to the first.
+    fn tell_later(&mut self, text: &str) {
+        match &mut self.setup.greeting {
+            None => self.setup.greeting = Some(text.to_owned()),
+            Some(waiting) if waiting.len() + text.len() < MAX_WAITING => {
+                waiting.push('\n');
+                waiting.push_str(text);
+            }
+            Some(_) => self
+                .actions
+                .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid))),
         }
     }
 
@@ -662,6 +678,10 @@ const MAX_MISTRUST: u32 = 4;
 
 /// How long a caller who spoke over the last words has for a sentence that the model understands.
 const LAST_CHANCE: Duration = Duration::from_secs(3);
+
+/// Text in bytes that may wait for a session: far more than anybody says in the seconds that it
+/// takes, far less than a model refuses.
+const MAX_WAITING: usize = 16 * 1024;
 
 /// More keys at once are noise.
 const MAX_KEYS: usize = 32;
