@@ -81,6 +81,23 @@ impl Feed {
         held
     }
 
+    /// Whether a session was ever ready.
+    pub(super) fn is_open(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// No session will take frames any more: those that waited for one are lost.
+    pub(super) fn close(&mut self) {
+        let waiting = self.held.as_mut().map(std::mem::take);
+        self.stats.dropped += waiting.map_or(0, |held| held.len() as u64);
+    }
+
+    /// A frame that comes after that.
+    pub(super) fn refuse(&mut self) {
+        self.stats.received += 1;
+        self.stats.dropped += 1;
+    }
+
     /// The next frame of silence that is due, if the caller's audio has paused.
     pub(super) fn fill(&mut self, now: Instant, config: &Config) -> Option<AudioFrame> {
         if self.fill_at(config)? > now {

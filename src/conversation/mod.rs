@@ -67,7 +67,10 @@ pub struct Conversation {
     session_alive: bool,
     state: AgentState,
     awaits_reply: bool,
-    voice: bool,
+    /// Since when the caller's voice is heard.
+    voice: Option<Instant>,
+    /// How often in a row the local detector was wrong about an interruption.
+    mistrust: u32,
     last_traffic: Instant,
     keys: String,
     seq: u64,
@@ -99,7 +102,8 @@ impl Conversation {
             session_alive: true,
             state: AgentState::Initializing,
             awaits_reply: false,
-            voice: false,
+            voice: None,
+            mistrust: 0,
             last_traffic: now,
             keys: String::new(),
             seq: 0,
@@ -120,6 +124,9 @@ impl Conversation {
 
     /// Takes note of what happened. Time that runs backwards is ignored.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if self.phase == Phase::Over {
+            return;
+        }
         self.now = self.now.max(now);
         match input {
             Input::Call(event) => self.on_call(event),
@@ -154,17 +161,25 @@ impl Conversation {
         self.state
     }
 
+    /// Whether the caller speaks, as the detector and the flow of audio say. A detector hears
+    /// nothing where no audio comes, so this ends by itself when the audio pauses.
+    #[must_use]
+    pub fn hears_voice(&self) -> bool {
+        self.voice.is_some()
+    }
+
     /// The figures so far.
     #[must_use]
     pub fn stats(&self) -> CallStats {
         let feed = self.feed.stats;
         CallStats {
             frames_received: feed.received,
-            frames_fed: feed.fed,
+            // What was handed out and came back was neither fed nor played.
+            frames_fed: feed.fed.saturating_sub(self.stats.frames_dropped),
             frames_filled: feed.filled,
             frames_trimmed: feed.trimmed,
             frames_dropped: self.stats.frames_dropped + feed.dropped,
-            frames_played: self.playout.frames,
+            frames_played: self.playout.frames.saturating_sub(self.stats.frames_unplayed),
             underruns: self.playout.underruns,
             ..self.stats.clone()
         }
@@ -173,8 +188,13 @@ impl Conversation {
     fn on_call(&mut self, event: CallEvent) {
         self.last_traffic = self.now;
         match event {
+            CallEvent::Audio(_)
+                if !self.session_alive || matches!(self.phase, Phase::Closing(_)) =>
+            {
+                self.feed.refuse()
+            }
             CallEvent::Audio(frame) => {
-                if let Some(frame) = self.feed.take(self.now, frame, self.voice, &self.config) {
+                if let Some(frame) = self.feed.take(self.now, frame, self.hears_voice(), &self.config) {
                     self.actions.push_back(Action::Feed(self.session, frame));
                 }
                 self.schedule_fill();
@@ -194,15 +214,18 @@ impl Conversation {
 
     /// The local detector may only pause: a cough must not eat a sentence.
     fn on_voice(&mut self, voice: bool) {
-        if self.voice == voice {
+        if self.hears_voice() == voice {
             return;
         }
-        self.voice = voice;
+        self.voice = voice.then_some(self.now);
         if voice {
             self.caller.voice_started(self.now);
-            if self.config.barge_in.local && self.playout.is_audible(self.now) {
-                self.timers
-                    .set(Timer::BargeIn, self.now + self.config.barge_in.min);
+            if let Some(paused) = self.playout.paused_since() {
+                // The caller goes on: only the longest pause ends this one now.
+                let longest = paused + self.config.barge_in.max_pause;
+                self.timers.set(Timer::Resume, longest);
+            } else if self.playout.is_audible(self.now) {
+                self.suspect_barge_in();
             }
         } else {
             self.caller.voice_stopped(self.now);
@@ -212,6 +235,16 @@ impl Conversation {
                 self.timers
                     .set(Timer::Resume, self.now + self.config.barge_in.confirm);
             }
+        }
+    }
+
+    /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
+    /// with an echo the agent would interrupt itself for ever.
+    fn suspect_barge_in(&mut self) {
+        let barge_in = &self.config.barge_in;
+        if barge_in.local {
+            let sure = barge_in.min * (1 << self.mistrust.min(MAX_MISTRUST));
+            self.timers.set(Timer::BargeIn, self.now + sure);
         }
     }
 
@@ -260,7 +293,7 @@ impl Conversation {
         self.caller.said(self.now, &text);
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
-        self.awaits_reply = true;
+        self.awaits_reply = self.is_going_on();
         self.refresh();
     }
 
@@ -275,6 +308,7 @@ impl Conversation {
         let Some(key) = self.reply(reply) else { return };
         self.turn.reach(Stage::FirstAudio, self.now);
         self.awaits_reply = false;
+        let was_silent = !self.playout.is_audible(self.now);
         let audio = self.at_leg_rate(audio);
         let length = audio.duration();
         self.replies.audio(key, length);
@@ -301,6 +335,12 @@ impl Conversation {
             }
         }
         self.pump();
+        // A voice that was there long before is a noise: it would hold back every reply.
+        let longest = self.config.barge_in.max_pause;
+        let speaks = self.voice.is_some_and(|since| self.now < since + longest);
+        if speaks && was_silent && self.playout.is_audible(self.now) {
+            self.suspect_barge_in();
+        }
     }
 
     fn on_reply_ended(&mut self, reply: ReplyId) {
@@ -345,7 +385,7 @@ impl Conversation {
                     .set(Timer::Ending, self.now + self.config.last_words);
                 self.on_heard();
             }
-            Command::Abort if matches!(self.phase, Phase::Live | Phase::LastWords) => {
+            Command::Abort if self.is_going_on() => {
                 self.hang_up(EndReason::Aborted);
             }
             Command::Tell(text) => self.tell(text),
@@ -354,6 +394,9 @@ impl Conversation {
     }
 
     fn on_key(&mut self, key: char) {
+        if !self.is_going_on() {
+            return;
+        }
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
         }
@@ -366,6 +409,7 @@ impl Conversation {
         if self.timers.take_due(Timer::Fill, now) {
             while let Some(silence) = self.feed.fill(now, &self.config) {
                 self.actions.push_back(Action::Feed(self.session, silence));
+                self.on_voice(false);
             }
             self.schedule_fill();
         }
@@ -376,11 +420,15 @@ impl Conversation {
             self.on_marks_overdue();
             self.on_heard();
         }
-        if self.timers.take_due(Timer::BargeIn, now) && self.voice && self.playout.is_audible(now) {
+        if self.timers.take_due(Timer::BargeIn, now)
+            && self.hears_voice()
+            && self.playout.is_audible(now)
+        {
             self.pause();
         }
         if self.timers.take_due(Timer::Resume, now) && self.playout.is_paused() {
             self.stats.false_interruptions += 1;
+            self.mistrust = self.mistrust.saturating_add(1);
             self.playout.resume();
             self.pump();
         }
@@ -398,9 +446,12 @@ impl Conversation {
             let due = self.last_traffic + self.config.no_traffic;
             if due > now {
                 self.timers.set(Timer::Traffic, due);
-            } else if matches!(self.phase, Phase::Live | Phase::LastWords) {
+            } else if self.is_going_on() {
                 self.hang_up(EndReason::NoTraffic);
             }
+        }
+        if self.timers.take_due(Timer::LastChance, now) {
+            self.end_after_last_words();
         }
         if self.timers.take_due(Timer::Ending, now) {
             match self.phase.clone() {
@@ -450,9 +501,7 @@ impl Conversation {
         }
         self.schedule_heard();
         self.refresh();
-        if self.phase == Phase::LastWords && empty && !self.awaits_reply {
-            self.hang_up(EndReason::AgentHungUp);
-        }
+        self.end_after_last_words();
     }
 
     fn on_marks_overdue(&mut self) {
@@ -465,21 +514,22 @@ impl Conversation {
         }
     }
 
+    /// Wakes when the last frame ends, which is when the agent falls silent, and once more when
+    /// the carrier's word for it is overdue. What is paused waits for [`Timer::Resume`] instead.
     fn schedule_heard(&mut self) {
-        let Some(end) = self
-            .playout
-            .drained_at()
-            .filter(|_| !self.playout.is_empty())
-        else {
+        let end = self.playout.drained_at();
+        let Some(end) = end.filter(|_| !self.playout.is_paused()) else {
             return self.timers.stop(Timer::Heard);
         };
-        let at = if end > self.now {
-            end
+        if end > self.now {
+            self.timers.set(Timer::Heard, end);
+        } else if self.playout.is_empty() {
+            self.timers.stop(Timer::Heard);
         } else {
-            end + self.config.mark_overdue
-        };
-        self.timers
-            .set(Timer::Heard, at.max(self.now + Duration::from_millis(1)));
+            let overdue = end + self.config.mark_overdue;
+            let soon = self.now + Duration::from_millis(1);
+            self.timers.set(Timer::Heard, overdue.max(soon));
+        }
     }
 
     fn schedule_fill(&mut self) {
@@ -514,6 +564,7 @@ impl Conversation {
             self.actions.push_back(Action::ClearPlayback);
         }
         if cut > 0 {
+            self.mistrust = 0;
             self.stats.interruptions += cut as u64;
             if self.setup.leg.text {
                 self.actions
@@ -521,12 +572,18 @@ impl Conversation {
             }
             self.turn.close(&mut self.stats.turns);
         }
+        if self.phase == Phase::LastWords {
+            self.timers.set(Timer::LastChance, self.now + LAST_CHANCE);
+        }
         self.schedule_heard();
         self.commit(false);
         self.refresh();
     }
 
     fn tell(&mut self, text: String) {
+        if !self.is_going_on() {
+            return;
+        }
         if !self.setup.text_input {
             self.actions
                 .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
@@ -534,8 +591,23 @@ impl Conversation {
             self.awaits_reply = true;
             self.actions.push_back(Action::Tell(self.session, text));
             self.refresh();
-        } else if self.phase == Phase::Live && self.setup.greeting.is_none() {
-            self.setup.greeting = Some(text);
+        } else {
+            self.tell_later(&text);
+        }
+    }
+
+    /// The session is not open yet. All that waits for it is one text, the greeting first: a
+    /// second text would interrupt the answer to the first.
+    fn tell_later(&mut self, text: &str) {
+        match &mut self.setup.greeting {
+            None => self.setup.greeting = Some(text.to_owned()),
+            Some(waiting) if waiting.len() + text.len() < MAX_WAITING => {
+                waiting.push('\n');
+                waiting.push_str(text);
+            }
+            Some(_) => self
+                .actions
+                .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid))),
         }
     }
 
@@ -553,7 +625,7 @@ impl Conversation {
     /// The reply that the model names so, unless nobody may hear it any more. A new one while
     /// playout is paused means that the model has taken the caller's turn.
     fn reply(&mut self, reply: ReplyId) -> Option<ReplyKey> {
-        if !matches!(self.phase, Phase::Live | Phase::LastWords) {
+        if !self.is_going_on() {
             return None;
         }
         if self.playout.is_paused() && self.replies.is_new(self.session, reply) {
@@ -584,7 +656,7 @@ impl Conversation {
 
     /// Derives the state, and tells observers when it changed.
     fn refresh(&mut self) {
-        let new = if !self.session_open {
+        let new = if !self.feed.is_open() {
             AgentState::Initializing
         } else if self.playout.is_audible(self.now) {
             AgentState::Speaking
@@ -600,6 +672,16 @@ impl Conversation {
         }
     }
 }
+
+/// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
+const MAX_MISTRUST: u32 = 4;
+
+/// How long a caller who spoke over the last words has for a sentence that the model understands.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
+
+/// Text in bytes that may wait for a session: far more than anybody says in the seconds that it
+/// takes, far less than a model refuses.
+const MAX_WAITING: usize = 16 * 1024;
 
 /// More keys at once are noise.
 const MAX_KEYS: usize = 32;

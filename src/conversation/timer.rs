@@ -23,6 +23,8 @@ pub(super) enum Timer {
     Keys,
     /// Nothing came from the leg for long.
     Traffic,
+    /// The caller spoke over the agent's last words, and nothing came of it.
+    LastChance,
     /// The present step of ending the call has lasted long enough.
     Ending,
 }
@@ -40,6 +42,10 @@ impl Timers {
 
     pub(super) fn stop(&mut self, timer: Timer) {
         self.0[timer as usize] = None;
+    }
+
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.0[timer as usize].is_some()
     }
 
     /// Whether the deadline has come. A deadline that is looked at and due is disarmed, so that

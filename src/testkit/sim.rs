@@ -42,6 +42,8 @@ pub struct Sim {
     hung_up: Option<bool>,
     ended: Option<EndReason>,
     replies: u64,
+    wakes: u64,
+    mark_delay: Duration,
 }
 
 /// What the caller hears.
@@ -92,6 +94,8 @@ impl Sim {
             hung_up: None,
             ended: None,
             replies: 0,
+            wakes: 0,
+            mark_delay: Duration::ZERO,
         };
         sim.drain();
         sim
@@ -103,6 +107,13 @@ impl Sim {
         let mut sim = Self::new(config);
         sim.input(Input::ModelOpened(SessionId(1)));
         sim
+    }
+
+    /// Lets marks be answered this much later than everything before them was played.
+    #[must_use]
+    pub fn with_mark_delay(mut self, delay: Duration) -> Self {
+        self.mark_delay = delay;
+        self
     }
 
     /// Something happens now.
@@ -182,7 +193,10 @@ impl Sim {
                     self.ear.marks.pop_front();
                     self.input(Input::Call(CallEvent::Played(mark)));
                 }
-                Some(_) | None => self.input(Input::Tick),
+                Some(_) | None => {
+                    self.wakes += 1;
+                    self.input(Input::Tick);
+                }
             }
         }
         self.now = until;
@@ -300,6 +314,12 @@ impl Sim {
         self.call.stats()
     }
 
+    /// How often the conversation was woken because it had asked for it.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        self.wakes
+    }
+
     /// The conversation itself.
     #[must_use]
     pub fn conversation(&self) -> &Conversation {
@@ -326,10 +346,10 @@ impl Sim {
             Action::Tell(_, text) => self.told.push(text),
             Action::CloseModel(id) => self.closed.push(id),
             Action::Play(frame) => self.ear.play(self.now, frame),
-            Action::Mark(mark) => self
-                .ear
-                .marks
-                .push_back((self.ear.edge.unwrap_or(self.now).max(self.now), mark)),
+            Action::Mark(mark) => {
+                let played = self.ear.edge.unwrap_or(self.now).max(self.now);
+                self.ear.marks.push_back((played + self.mark_delay, mark));
+            }
             Action::ClearPlayback => self.ear.clear(self.now),
             Action::Show(show) => self.shown.push(show),
             Action::HangUp { apologise } => self.hung_up = Some(apologise),
