@@ -72,7 +72,6 @@ where
         leg: duplex,
         sessions: Sessions::new(&parts.shared),
         detector: (parts.detector)(),
-        voice: false,
         seed,
         parts: &parts,
         recorder: &recorder,
@@ -117,7 +116,6 @@ struct Call<'a, M, S, L> {
     leg: Duplex<CallCommand, CallEvent>,
     sessions: Sessions,
     detector: Box<dyn VoiceDetector>,
-    voice: bool,
     seed: SessionSeed,
     parts: &'a Arc<Parts<M, S, L>>,
     recorder: &'a Recorder,
@@ -165,8 +163,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
     /// Lets the detector hear the caller, and passes on what changed.
     fn listen(&mut self, frame: &crate::audio::AudioFrame) {
         let voice = self.detector.hear(frame);
-        if voice != self.voice {
-            self.voice = voice;
+        if voice != self.conversation.hears_voice() {
             self.conversation.handle(clock::now(), Input::Voice(voice));
         }
     }
@@ -192,7 +189,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Mark(mark) => self.leg(CallCommand::Mark(mark)),
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
-            Action::HangUp => self.leg(CallCommand::HangUp),
+            Action::HangUp { apologise } => self.leg(CallCommand::HangUp { apologise }),
             Action::Record(line) => {
                 if !self.recorder.record(line) {
                     self.entry.publish(EventKind::Trouble(

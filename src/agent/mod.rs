@@ -85,8 +85,8 @@ pub struct AgentConfig {
     pub conversation: conversation::Config,
     /// How long live calls may go on once the agent was asked to stop. Default: 2 minutes.
     pub drain: Duration,
-    /// How many calls may run at once; a leg past that is hung up at once, so refuse earlier and
-    /// politely where the carrier allows it. Default: 200, what one small machine carries with
+    /// How many calls may run at once; a leg past that is hung up at once with an apology, so refuse
+    /// earlier and politely where the carrier allows it. Default: 200, what one small machine carries with
     /// room to spare.
     pub max_calls: usize,
     /// How long the call waits for what the lead store knows of the caller. Default: 400 ms;
@@ -193,7 +193,8 @@ where
         if calls.len() >= self.parts.config.max_calls {
             warn!(call_id = %id, limit = self.parts.config.max_calls, "refused: too many calls");
             // Dropping the leg hangs up, too; saying so is the polite way.
-            let _closed = leg.duplex.commands.try_send(CallCommand::HangUp);
+            let apology = CallCommand::HangUp { apologise: true };
+            let _closed = leg.duplex.commands.try_send(apology);
             return;
         }
         let span = info_span!("call", call_id = %id, direction = leg.info.direction.as_str());

@@ -117,8 +117,10 @@ impl Default for Idle {
 pub struct BargeIn {
     /// Whether the local detector may pause playout. Default: yes.
     pub local: bool,
-    /// How long the caller must speak before playout pauses. Default: 200 ms: shorter bursts are
-    /// coughs, clicks and echo.
+    /// How long the detector must hear the caller before playout pauses. Default: 350 ms. The
+    /// default detector goes on hearing a voice for some 200 ms after it has ended, so bursts
+    /// under about 200 ms, which are coughs, clicks and echo, do not pause. Each pause that
+    /// nothing confirmed doubles the time, up to sixteen times it; a confirmed one resets it.
     pub min: Duration,
     /// How long after the caller stopped the model may still confirm. Default: 900 ms.
     pub confirm: Duration,
@@ -130,7 +132,7 @@ impl Default for BargeIn {
     fn default() -> Self {
         Self {
             local: true,
-            min: Duration::from_millis(200),
+            min: Duration::from_millis(350),
             confirm: Duration::from_millis(900),
             max_pause: Duration::from_secs(4),
         }

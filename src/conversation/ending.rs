@@ -37,28 +37,38 @@ impl Conversation {
         self.on_heard();
     }
 
+    /// Hangs up if the agent was asked to and has nothing left to say.
+    pub(super) fn end_after_last_words(&mut self) {
+        let speaks = !self.playout.is_empty()
+            || self.playout.is_paused()
+            || self.playout.is_audible(self.now)
+            || self.replies.unfinished();
+        let waits = self.awaits_reply || self.timers.is_set(Timer::LastChance);
+        if self.phase == Phase::LastWords && !speaks && !waits {
+            self.hang_up(EndReason::AgentHungUp);
+        }
+    }
+
+    /// Whether caller, agent and model still talk with each other.
+    pub(super) fn is_going_on(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::LastWords)
+    }
+
     /// Ends the leg, and then everything.
     pub(super) fn hang_up(&mut self, reason: EndReason) {
+        let apologise = matches!(reason, EndReason::ModelFailed(_));
         self.phase = Phase::HangingUp(reason);
         self.timers.set(Timer::Ending, self.now + LEG_CLOSE);
-        self.actions.push_back(Action::HangUp);
+        self.fall_silent();
+        self.actions.push_back(Action::HangUp { apologise });
     }
 
     /// The leg is gone; the model may still have text for us.
     pub(super) fn close(&mut self, reason: EndReason) {
-        self.playout.settle(self.now);
-        let heard = self.playout.heard();
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        self.replies.heard(self.now, heard, empty);
-        self.playout.cut(self.now);
-        self.framer = None;
-        self.replies.cut(self.now);
+        self.fall_silent();
+        self.feed.close();
         for timer in [
             Timer::Fill,
-            Timer::Playout,
-            Timer::Heard,
-            Timer::BargeIn,
-            Timer::Resume,
             Timer::Keys,
             Timer::Traffic,
             Timer::Rollover,
@@ -78,6 +88,29 @@ impl Conversation {
         }
         self.timers.set(Timer::Ending, self.now + self.config.close);
         self.phase = Phase::Closing(reason);
+    }
+
+    /// Nothing more is played. What was not heard by now never will be.
+    fn fall_silent(&mut self) {
+        self.playout.settle(self.now);
+        let heard = self.playout.heard();
+        let empty = self.playout.is_empty() && !self.playout.is_paused();
+        self.replies.heard(self.now, heard, empty);
+        self.playout.cut(self.now);
+        self.framer = None;
+        self.replies.cut(self.now);
+        self.awaits_reply = false;
+        for timer in [
+            Timer::Playout,
+            Timer::BargeIn,
+            Timer::Resume,
+            Timer::LastChance,
+        ] {
+            self.timers.stop(timer);
+        }
+        self.schedule_heard();
+        self.commit(false);
+        self.refresh();
     }
 
     pub(super) fn finish(&mut self, reason: EndReason) {

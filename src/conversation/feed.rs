@@ -112,8 +112,8 @@ impl Feed {
         first
     }
 
-    /// The session that took frames is lost.
-    pub(super) fn close(&mut self) {
+    /// The session that took frames is lost; another one will.
+    pub(super) fn pause(&mut self) {
         self.live = false;
     }
 
@@ -146,11 +146,6 @@ impl Feed {
         self.speech || !self.words.is_empty()
     }
 
-    /// How many frames wait that no session had.
-    pub(super) fn waiting(&self) -> usize {
-        self.kept.len() - self.fed
-    }
-
     fn forget(&mut self, voice: bool) {
         self.kept.clear();
         self.fed = 0;
@@ -168,6 +163,19 @@ impl Feed {
         }
         // What nobody answered and is long past was no speech.
         self.speech &= self.pause < self.kept.len();
+    }
+
+    /// No session will take frames any more: those that waited for one are lost.
+    pub(super) fn close(&mut self) {
+        self.live = false;
+        self.stats.dropped += (self.kept.len() - self.fed) as u64;
+        self.forget(false);
+    }
+
+    /// A frame that comes after that.
+    pub(super) fn refuse(&mut self) {
+        self.stats.received += 1;
+        self.stats.dropped += 1;
     }
 
     /// The next frame of silence that is due, if the caller's audio has paused.

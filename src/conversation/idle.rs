@@ -47,7 +47,7 @@ impl Conversation {
     /// Looks at the ladder: nudge, nudge, goodbye.
     pub(super) fn on_idle_time(&mut self) {
         let now = self.now;
-        if self.voice {
+        if self.hears_voice() {
             self.caller_active();
         } else if self.awaits_reply || self.playout.is_audible(now) || self.links.open().is_none() {
             // The agent has the word. Its questions deserve the whole time for an answer, but what

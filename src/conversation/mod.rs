@@ -75,8 +75,12 @@ pub struct Conversation {
     standby_failed: bool,
     state: AgentState,
     awaits_reply: bool,
-    voice: bool,
+    /// Since when the caller's voice is heard.
+    voice: Option<Instant>,
+    /// When the caller's voice came or went last.
     voice_changed: Instant,
+    /// How often in a row the local detector was wrong about an interruption.
+    mistrust: u32,
     /// The lines so far, for a session that was not there.
     said: Vec<(Instant, Said)>,
     idle: Idle,
@@ -119,7 +123,8 @@ impl Conversation {
             idle: Idle::new(now),
             state: AgentState::Initializing,
             awaits_reply: false,
-            voice: false,
+            voice: None,
+            mistrust: 0,
             last_traffic: now,
             keys: String::new(),
             seq: 0,
@@ -142,6 +147,9 @@ impl Conversation {
 
     /// Takes note of what happened. Time that runs backwards is ignored.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if self.phase == Phase::Over {
+            return;
+        }
         self.now = self.now.max(now);
         match input {
             Input::Call(event) => self.on_call(event),
@@ -175,37 +183,41 @@ impl Conversation {
         self.state
     }
 
+    /// Whether the caller speaks, as the detector and the flow of audio say. A detector hears
+    /// nothing where no audio comes, so this ends by itself when the audio pauses.
+    #[must_use]
+    pub fn hears_voice(&self) -> bool {
+        self.voice.is_some()
+    }
+
     /// The figures so far.
     #[must_use]
     pub fn stats(&self) -> CallStats {
         let feed = self.feed.stats;
         CallStats {
             frames_received: feed.received,
-            frames_fed: feed.fed,
+            // What was handed out and came back was neither fed nor played.
+            frames_fed: feed.fed.saturating_sub(self.stats.frames_dropped),
             frames_filled: feed.filled,
             frames_trimmed: feed.trimmed,
             frames_replayed: feed.replayed,
-            frames_dropped: self.stats.frames_dropped + feed.dropped + self.never_fed(),
-            frames_played: self.playout.frames,
+            frames_dropped: self.stats.frames_dropped + feed.dropped,
+            frames_played: self
+                .playout
+                .frames
+                .saturating_sub(self.stats.frames_unplayed),
             underruns: self.playout.underruns,
             ..self.stats.clone()
-        }
-    }
-
-    /// Frames that still wait though nobody will ever take them.
-    fn never_fed(&self) -> u64 {
-        if self.phase == Phase::Over {
-            self.feed.waiting() as u64
-        } else {
-            0
         }
     }
 
     fn on_call(&mut self, event: CallEvent) {
         self.last_traffic = self.now;
         match event {
+            CallEvent::Audio(_) if !self.is_going_on() => self.feed.refuse(),
             CallEvent::Audio(frame) => {
-                if let Some(frame) = self.feed.take(self.now, frame, self.voice, &self.config) {
+                let voice = self.hears_voice();
+                if let Some(frame) = self.feed.take(self.now, frame, voice, &self.config) {
                     self.actions.extend(
                         self.links
                             .open()
@@ -229,17 +241,20 @@ impl Conversation {
 
     /// The local detector may only pause: a cough must not eat a sentence.
     fn on_voice(&mut self, voice: bool) {
-        if self.voice == voice {
+        if self.hears_voice() == voice {
             return;
         }
-        self.voice = voice;
+        self.voice = voice.then_some(self.now);
         self.voice_changed = self.now;
         self.caller_active();
         if voice {
             self.caller.voice_started(self.now);
-            if self.config.barge_in.local && self.playout.is_audible(self.now) {
-                self.timers
-                    .set(Timer::BargeIn, self.now + self.config.barge_in.min);
+            if let Some(paused) = self.playout.paused_since() {
+                // The caller goes on: only the longest pause ends this one now.
+                let longest = paused + self.config.barge_in.max_pause;
+                self.timers.set(Timer::Resume, longest);
+            } else if self.playout.is_audible(self.now) {
+                self.suspect_barge_in();
             }
         } else {
             self.caller.voice_stopped(self.now);
@@ -252,8 +267,18 @@ impl Conversation {
         }
     }
 
+    /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
+    /// with an echo the agent would interrupt itself for ever.
+    fn suspect_barge_in(&mut self) {
+        let barge_in = &self.config.barge_in;
+        if barge_in.local {
+            let sure = barge_in.min * (1 << self.mistrust.min(MAX_MISTRUST));
+            self.timers.set(Timer::BargeIn, self.now + sure);
+        }
+    }
+
     fn on_model_opened(&mut self, session: SessionId) {
-        if !matches!(self.phase, Phase::Live | Phase::LastWords) {
+        if !self.is_going_on() {
             return;
         }
         if self.links.is_active(session) {
@@ -274,6 +299,8 @@ impl Conversation {
                 self.commit(false);
             }
             ModelEvent::Usage(usage) => self.stats.usage += usage,
+            // While the call goes on, the session that followed hears these words again.
+            ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
             _ => {}
         }
     }
@@ -325,11 +352,11 @@ impl Conversation {
         self.turn.reach(Stage::CallerText, self.now);
         self.caption(Speaker::Caller, text.clone());
         self.caller.said(self.now, &text);
-        self.feed.understood(&text, self.voice);
+        self.feed.understood(&text, self.hears_voice());
         self.caller_active();
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
-        self.awaits_reply = true;
+        self.awaits_reply = self.is_going_on();
         self.refresh();
     }
 
@@ -348,6 +375,7 @@ impl Conversation {
         };
         self.turn.reach(Stage::FirstAudio, self.now);
         self.awaits_reply = false;
+        let was_silent = !self.playout.is_audible(self.now);
         let audio = self.at_leg_rate(audio);
         let length = audio.duration();
         self.replies.audio(key, length);
@@ -374,6 +402,12 @@ impl Conversation {
             }
         }
         self.pump();
+        // A voice that was there long before is a noise: it would hold back every reply.
+        let longest = self.config.barge_in.max_pause;
+        let speaks = self.voice.is_some_and(|since| self.now < since + longest);
+        if speaks && was_silent && self.playout.is_audible(self.now) {
+            self.suspect_barge_in();
+        }
     }
 
     fn on_reply_ended(&mut self, session: SessionId, reply: ReplyId) {
@@ -391,7 +425,7 @@ impl Conversation {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::HangUp if self.phase == Phase::Live => self.last_words(),
-            Command::Abort if matches!(self.phase, Phase::Live | Phase::LastWords) => {
+            Command::Abort if self.is_going_on() => {
                 self.hang_up(EndReason::Aborted);
             }
             Command::Tell(text) => self.tell(text),
@@ -400,6 +434,9 @@ impl Conversation {
     }
 
     fn on_key(&mut self, key: char) {
+        if !self.is_going_on() {
+            return;
+        }
         self.caller_active();
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
@@ -417,6 +454,7 @@ impl Conversation {
                         .open()
                         .map(|session| Action::Feed(session, silence)),
                 );
+                self.on_voice(false);
             }
             self.schedule_fill();
         }
@@ -427,11 +465,15 @@ impl Conversation {
             self.on_marks_overdue();
             self.on_heard();
         }
-        if self.timers.take_due(Timer::BargeIn, now) && self.voice && self.playout.is_audible(now) {
+        if self.timers.take_due(Timer::BargeIn, now)
+            && self.hears_voice()
+            && self.playout.is_audible(now)
+        {
             self.pause();
         }
         if self.timers.take_due(Timer::Resume, now) && self.playout.is_paused() {
             self.stats.false_interruptions += 1;
+            self.mistrust = self.mistrust.saturating_add(1);
             self.playout.resume();
             self.pump();
         }
@@ -449,7 +491,7 @@ impl Conversation {
             let due = self.last_traffic + self.config.no_traffic;
             if due > now {
                 self.timers.set(Timer::Traffic, due);
-            } else if matches!(self.phase, Phase::Live | Phase::LastWords) {
+            } else if self.is_going_on() {
                 self.hang_up(EndReason::NoTraffic);
             }
         }
@@ -467,6 +509,9 @@ impl Conversation {
         }
         if self.timers.take_due(Timer::Length, now) {
             self.on_length_time();
+        }
+        if self.timers.take_due(Timer::LastChance, now) {
+            self.end_after_last_words();
         }
         if self.timers.take_due(Timer::Ending, now) {
             match self.phase.clone() {
@@ -516,9 +561,7 @@ impl Conversation {
         }
         self.schedule_heard();
         self.refresh();
-        if self.phase == Phase::LastWords && empty && !self.awaits_reply {
-            self.hang_up(EndReason::AgentHungUp);
-        }
+        self.end_after_last_words();
     }
 
     fn on_marks_overdue(&mut self) {
@@ -531,21 +574,22 @@ impl Conversation {
         }
     }
 
+    /// Wakes when the last frame ends, which is when the agent falls silent, and once more when
+    /// the carrier's word for it is overdue. What is paused waits for [`Timer::Resume`] instead.
     fn schedule_heard(&mut self) {
-        let Some(end) = self
-            .playout
-            .drained_at()
-            .filter(|_| !self.playout.is_empty())
-        else {
+        let end = self.playout.drained_at();
+        let Some(end) = end.filter(|_| !self.playout.is_paused()) else {
             return self.timers.stop(Timer::Heard);
         };
-        let at = if end > self.now {
-            end
+        if end > self.now {
+            self.timers.set(Timer::Heard, end);
+        } else if self.playout.is_empty() {
+            self.timers.stop(Timer::Heard);
         } else {
-            end + self.config.mark_overdue
-        };
-        self.timers
-            .set(Timer::Heard, at.max(self.now + Duration::from_millis(1)));
+            let overdue = end + self.config.mark_overdue;
+            let soon = self.now + Duration::from_millis(1);
+            self.timers.set(Timer::Heard, overdue.max(soon));
+        }
     }
 
     fn schedule_fill(&mut self) {
@@ -580,6 +624,7 @@ impl Conversation {
             self.actions.push_back(Action::ClearPlayback);
         }
         if cut > 0 {
+            self.mistrust = 0;
             self.stats.interruptions += cut as u64;
             if self.setup.leg.text {
                 self.actions
@@ -587,12 +632,18 @@ impl Conversation {
             }
             self.turn.close(&mut self.stats.turns);
         }
+        if self.phase == Phase::LastWords {
+            self.timers.set(Timer::LastChance, self.now + LAST_CHANCE);
+        }
         self.schedule_heard();
         self.commit(false);
         self.refresh();
     }
 
     fn tell(&mut self, text: String) {
+        if !self.is_going_on() {
+            return;
+        }
         if !self.setup.text_input {
             self.actions
                 .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
@@ -600,8 +651,23 @@ impl Conversation {
             self.awaits_reply = true;
             self.actions.push_back(Action::Tell(session, text));
             self.refresh();
-        } else if self.phase == Phase::Live && self.setup.greeting.is_none() {
-            self.setup.greeting = Some(text);
+        } else {
+            self.tell_later(&text);
+        }
+    }
+
+    /// The session is not open yet. All that waits for it is one text, the greeting first: a
+    /// second text would interrupt the answer to the first.
+    fn tell_later(&mut self, text: &str) {
+        match &mut self.setup.greeting {
+            None => self.setup.greeting = Some(text.to_owned()),
+            Some(waiting) if waiting.len() + text.len() < MAX_WAITING => {
+                waiting.push('\n');
+                waiting.push_str(text);
+            }
+            Some(_) => self
+                .actions
+                .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid))),
         }
     }
 
@@ -619,7 +685,7 @@ impl Conversation {
     /// The reply that the model names so, unless nobody may hear it any more. A new one while
     /// playout is paused means that the model has taken the caller's turn.
     fn reply(&mut self, session: SessionId, reply: ReplyId) -> Option<ReplyKey> {
-        if !matches!(self.phase, Phase::Live | Phase::LastWords) {
+        if !self.is_going_on() {
             return None;
         }
         let new = self.replies.is_new(session, reply);
@@ -628,7 +694,7 @@ impl Conversation {
         }
         let key = self.replies.key(session, reply)?;
         if new {
-            self.feed.answered(self.voice);
+            self.feed.answered(self.hears_voice());
         }
         Some(key)
     }
@@ -671,6 +737,16 @@ impl Conversation {
         }
     }
 }
+
+/// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
+const MAX_MISTRUST: u32 = 4;
+
+/// How long a caller who spoke over the last words has for a sentence that the model understands.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
+
+/// Text in bytes that may wait for a session: far more than anybody says in the seconds that it
+/// takes, far less than a model refuses.
+const MAX_WAITING: usize = 16 * 1024;
 
 /// More keys at once are noise.
 const MAX_KEYS: usize = 32;

@@ -58,7 +58,7 @@ pub(super) struct Playout {
     sounding: Option<Instant>,
     /// By how much the carrier's marks come later than the schedule says.
     lag: Duration,
-    paused: bool,
+    paused: Option<Instant>,
     next_mark: u64,
     /// What was heard last.
     heard: Option<Heard>,
@@ -79,7 +79,7 @@ impl Playout {
             edge: None,
             sounding: None,
             lag: Duration::ZERO,
-            paused: false,
+            paused: None,
             next_mark: 0,
             heard: None,
             playing: None,
@@ -126,7 +126,8 @@ impl Playout {
             Piece::Mark(at) => {
                 self.next_mark += 1;
                 let mark = MarkId(self.next_mark);
-                let end = self.edge.unwrap_or(now);
+                // Behind audio that has long been played, a mark is answered at once.
+                let end = self.edge.map_or(now, |edge| edge.max(now));
                 self.unanswered.push_back(Sent {
                     what: mark,
                     at,
@@ -139,7 +140,7 @@ impl Playout {
 
     /// When [`next`](Self::next) has something to send; `None` when it has nothing.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        if self.paused {
+        if self.is_paused() {
             return None;
         }
         Some(match self.queue.front()? {
@@ -184,6 +185,9 @@ impl Playout {
         if self.heard.is_none_or(|heard| heard < sent.at) {
             self.heard = Some(sent.at);
         }
+        if self.flight.is_empty() {
+            self.edge = self.edge.map(|edge| edge.min(now));
+        }
         true
     }
 
@@ -194,7 +198,8 @@ impl Playout {
 
     /// Whether the caller hears, or is about to hear, something.
     pub(super) fn is_audible(&self, now: Instant) -> bool {
-        !self.paused && (!self.queue.is_empty() || self.drained_at().is_some_and(|end| end > now))
+        !self.is_paused()
+            && (!self.queue.is_empty() || self.drained_at().is_some_and(|end| end > now))
     }
 
     /// Whether nothing is queued, and everything that was sent was heard.
@@ -213,6 +218,10 @@ impl Playout {
     }
 
     pub(super) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    pub(super) fn paused_since(&self) -> Option<Instant> {
         self.paused
     }
 
@@ -221,12 +230,12 @@ impl Playout {
     pub(super) fn pause(&mut self, now: Instant) {
         self.settle(now);
         self.recall();
-        self.paused = true;
+        self.paused = Some(now);
     }
 
     /// Goes on from the frame after the last one heard.
     pub(super) fn resume(&mut self) {
-        self.paused = false;
+        self.paused = None;
     }
 
     /// Forgets everything that was not heard. Answers whether the carrier holds some of it, beyond
@@ -236,7 +245,7 @@ impl Playout {
         let with_carrier = !self.flight.is_empty();
         self.recall();
         self.queue.clear();
-        self.paused = false;
+        self.paused = None;
         with_carrier
     }
 

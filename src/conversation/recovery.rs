@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::{
     Action, Conversation, EndReason, Notice,
-    ending::Phase,
     link::{Active, Standby},
     timer::Timer,
 };
@@ -40,7 +39,7 @@ impl Conversation {
             Active::Open { born, .. } => self.now.saturating_duration_since(born),
             Active::Opening { .. } | Active::Lost => Duration::ZERO,
         };
-        self.feed.close();
+        self.feed.pause();
         self.timers.stop(Timer::Fill);
         self.timers.stop(Timer::Rollover);
         self.attempts.in_the_middle |= self.replies.is_coming();
@@ -73,9 +72,7 @@ impl Conversation {
 
     /// The pause is over: try again.
     pub(super) fn reopen(&mut self) {
-        if self.links.active != Active::Lost
-            || !matches!(self.phase, Phase::Live | Phase::LastWords)
-        {
+        if self.links.active != Active::Lost || !self.is_going_on() {
             return;
         }
         let id = self.links.name();
@@ -113,7 +110,7 @@ impl Conversation {
 
     /// Nobody has spoken for long enough to be noticed: a soft sign that the line is alive.
     pub(super) fn on_filler_time(&mut self) {
-        if self.links.open().is_some() || !matches!(self.phase, Phase::Live | Phase::LastWords) {
+        if self.links.open().is_some() || !self.is_going_on() {
             return;
         }
         self.timers.set(Timer::Filler, self.now + FILLER_EVERY);

@@ -215,6 +215,11 @@ impl Replies {
         closed
     }
 
+    /// Whether some reply is not through: more of it is to be heard, or to come.
+    pub(super) fn unfinished(&self) -> bool {
+        self.open.iter().any(|reply| reply.closed.is_none())
+    }
+
     /// Nothing more of any reply will be heard. Answers how many were cut short.
     pub(super) fn cut(&mut self, now: Instant) -> usize {
         let mut cut = 0;

@@ -102,14 +102,14 @@ impl Conversation {
     /// How quiet it is right now.
     fn quiet(&self) -> Quiet {
         let caller_rests =
-            !self.voice && self.now.saturating_duration_since(self.voice_changed) >= REST;
+            !self.hears_voice() && self.now.saturating_duration_since(self.voice_changed) >= REST;
         let model_rests = !self.awaits_reply && !self.replies.is_coming();
         let answered = !self.feed.is_unanswered();
         if caller_rests && model_rests && answered && self.playout.is_empty() {
             Quiet::Full
         } else if caller_rests && model_rests && answered {
             Quiet::Model
-        } else if !self.voice && model_rests {
+        } else if !self.hears_voice() && model_rests {
             Quiet::Any
         } else {
             Quiet::Never
@@ -147,7 +147,7 @@ impl Conversation {
         let words = self.feed.unanswered_text();
         self.actions
             .extend(replayed.into_iter().map(|frame| Action::Feed(id, frame)));
-        if let Some(words) = words.filter(|_| !self.voice) {
+        if let Some(words) = words.filter(|_| !self.hears_voice()) {
             // Its audio is gone, its words are not: the model answers them all the same.
             self.tell(words);
         } else if in_the_middle && self.setup.text_input {

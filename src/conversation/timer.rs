@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Idle,
     /// The call comes near its longest.
     Length,
+    /// The caller spoke over the agent's last words, and nothing came of it.
+    LastChance,
     /// The present step of ending the call has lasted long enough.
     Ending,
 }

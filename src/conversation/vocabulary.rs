@@ -99,7 +99,10 @@ pub enum Action {
     /// Show this on a leg with a screen.
     Show(Show),
     /// End the leg.
-    HangUp,
+    HangUp {
+        /// The agent has failed and the caller was not done: let the carrier say that it is sorry.
+        apologise: bool,
+    },
     /// Keep this line.
     Record(Utterance),
     /// Tell observers.
@@ -122,7 +125,7 @@ impl Action {
             Self::Mark(_) => "mark",
             Self::ClearPlayback => "clear playback",
             Self::Show(_) => "show",
-            Self::HangUp => "hang up",
+            Self::HangUp { .. } => "hang up",
             Self::Record(_) => "record",
             Self::Publish(_) => "publish",
             Self::End(_) => "end",

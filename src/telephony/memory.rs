@@ -181,7 +181,7 @@ impl Line {
                 // A full buffer leaves commands in their channel, as a carrier would.
                 command = commands.recv(), if self.playing.len() < BUFFER => {
                     let Some(command) = command else { return };
-                    over = command == CallCommand::HangUp;
+                    over = matches!(command, CallCommand::HangUp { .. });
                     self.obey(command);
                 }
                 room = events.reserve(), if !self.saying.is_empty() => {
@@ -214,7 +214,8 @@ impl Line {
             CallCommand::Clear => self.playing.clear(),
             // A phone has no screen.
             CallCommand::Show(_) => {}
-            CallCommand::HangUp => self.saying.push_back(CallEvent::HungUp),
+            // Nor a voice of its own, to apologise with.
+            CallCommand::HangUp { .. } => self.saying.push_back(CallEvent::HungUp),
         }
     }
 

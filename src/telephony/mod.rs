@@ -104,7 +104,11 @@ pub enum CallCommand {
     /// Show text. Sent only to legs with [`LegCapabilities::text`](crate::call::LegCapabilities::text).
     Show(Show),
     /// End the call. The leg ends its events with [`CallEvent::HungUp`].
-    HangUp,
+    HangUp {
+        /// The agent hangs up because it has failed: a carrier that can speak for itself tells
+        /// the caller so, instead of leaving them with silence.
+        apologise: bool,
+    },
 }
 
 /// Names a point in the audio sent to a leg; grows within a call.

@@ -40,10 +40,12 @@ pub struct Sim {
     opened: Vec<SessionId>,
     briefed: Vec<(SessionId, Vec<Said>)>,
     closed: Vec<SessionId>,
-    hung_up: bool,
+    hung_up: Option<bool>,
     ended: Option<EndReason>,
     last_fed: Option<SessionId>,
     replies: u64,
+    wakes: u64,
+    mark_delay: Duration,
 }
 
 /// What the caller hears.
@@ -95,10 +97,12 @@ impl Sim {
             opened: Vec::new(),
             briefed: Vec::new(),
             closed: Vec::new(),
-            hung_up: false,
+            hung_up: None,
             ended: None,
             last_fed: None,
             replies: 0,
+            wakes: 0,
+            mark_delay: Duration::ZERO,
         };
         sim.drain();
         sim
@@ -110,6 +114,13 @@ impl Sim {
         let mut sim = Self::new(config);
         sim.input(Input::ModelOpened(SessionId(1)));
         sim
+    }
+
+    /// Lets marks be answered this much later than everything before them was played.
+    #[must_use]
+    pub fn with_mark_delay(mut self, delay: Duration) -> Self {
+        self.mark_delay = delay;
+        self
     }
 
     /// Something happens now.
@@ -201,7 +212,10 @@ impl Sim {
                     self.ear.marks.pop_front();
                     self.input(Input::Call(CallEvent::Played(mark)));
                 }
-                Some(_) | None => self.input(Input::Tick),
+                Some(_) | None => {
+                    self.wakes += 1;
+                    self.input(Input::Tick);
+                }
             }
         }
         self.now = until;
@@ -298,7 +312,13 @@ impl Sim {
     /// Whether the leg was told to hang up.
     #[must_use]
     pub fn hung_up(&self) -> bool {
-        self.hung_up
+        self.hung_up.is_some()
+    }
+
+    /// Whether the carrier was asked to apologise when the agent ended the leg.
+    #[must_use]
+    pub fn apologised(&self) -> bool {
+        self.hung_up == Some(true)
     }
 
     /// Why the call ended, if it has.
@@ -311,6 +331,12 @@ impl Sim {
     #[must_use]
     pub fn stats(&self) -> CallStats {
         self.call.stats()
+    }
+
+    /// How often the conversation was woken because it had asked for it.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        self.wakes
     }
 
     /// The conversation itself.
@@ -343,13 +369,13 @@ impl Sim {
             Action::Tell(_, text) => self.told.push(text),
             Action::CloseModel(id) => self.closed.push(id),
             Action::Play(frame) => self.ear.play(self.now, frame),
-            Action::Mark(mark) => self
-                .ear
-                .marks
-                .push_back((self.ear.edge.unwrap_or(self.now).max(self.now), mark)),
+            Action::Mark(mark) => {
+                let played = self.ear.edge.unwrap_or(self.now).max(self.now);
+                self.ear.marks.push_back((played + self.mark_delay, mark));
+            }
             Action::ClearPlayback => self.ear.clear(self.now),
             Action::Show(show) => self.shown.push(show),
-            Action::HangUp => self.hung_up = true,
+            Action::HangUp { apologise } => self.hung_up = Some(apologise),
             Action::Record(line) => self.lines.push(line),
             Action::Publish(notice) => self.notices.push(notice),
             Action::End(reason) => self.ended = Some(reason),

@@ -126,7 +126,7 @@ async fn finish(session: &mut OpenedSession) -> usize {
         match command {
             ModelCommand::Audio(_) => frames += 1,
             ModelCommand::Finish => break,
-            ModelCommand::Text(_) => {}
+            ModelCommand::Text(_) | ModelCommand::History(_) => {}
         }
     }
     frames
@@ -213,7 +213,7 @@ async fn a_stopping_agent_lets_calls_finish_and_then_closes_them_by_the_book() {
     let started = tokio::time::Instant::now();
     let hung_up = async {
         while let Some(command) = caller.port.commands.recv().await {
-            if command == CallCommand::HangUp {
+            if matches!(command, CallCommand::HangUp { .. }) {
                 let _gone = caller.port.events.send(Ok(CallEvent::HungUp)).await;
                 break;
             }
@@ -256,7 +256,8 @@ async fn a_model_that_cannot_be_reached_ends_the_call_as_failed() {
     ));
     let mut caller = stage.callers.call(info("one")).await;
     while let Some(command) = caller.port.commands.recv().await {
-        if command == CallCommand::HangUp {
+        if let CallCommand::HangUp { apologise } = command {
+            assert!(apologise, "the caller is told");
             break;
         }
     }
@@ -371,7 +372,10 @@ async fn a_call_past_the_limit_is_hung_up_and_the_others_go_on() {
     let mut stage = Stage::set(MemorySink::new(), config);
     let (_caller, _session) = stage.call("one").await;
     let mut second = stage.callers.call(info("two")).await;
-    assert_eq!(second.port.commands.recv().await, Some(CallCommand::HangUp));
+    assert_eq!(
+        second.port.commands.recv().await,
+        Some(CallCommand::HangUp { apologise: true })
+    );
     assert_eq!(stage.handle.counts().calls, 1);
 }
 
@@ -398,7 +402,7 @@ async fn hanging_up_from_outside_ends_the_call() {
     assert!(!stage.handle.hang_up(&CallId::new("other")));
     assert!(stage.handle.hang_up(&CallId::new("one")));
     while let Some(command) = caller.port.commands.recv().await {
-        if command == CallCommand::HangUp {
+        if matches!(command, CallCommand::HangUp { .. }) {
             return;
         }
     }

@@ -11,8 +11,11 @@ use novavoice::{
     audio::SampleRate,
     call::CallId,
     model::nova_sonic::NovaSonicConfig,
+    telephony::vonage::VonageConfig,
     testkit::{
-        bedrock::{Dialogue, FakeBedrock, Fault, Options, Reply, Script, SessionScript, When},
+        bedrock::{
+            Dialogue, FakeBedrock, Fault, Options, Refusal, Reply, Script, SessionScript, When,
+        },
         vonage::{CallEnd, InboundCall, Silence, speech},
     },
 };
@@ -118,6 +121,7 @@ async fn the_agent_hangs_up_after_its_last_words_and_the_carrier_is_told_nothing
         "an empty answer to `disconnected` completes the call"
     );
     node.over(1).await;
+    assert!(call.spoken().is_empty(), "{:?}", call.spoken());
     assert!(
         call.heard_for() >= Duration::from_millis(1_500),
         "{:?}",
@@ -131,6 +135,29 @@ async fn the_agent_hangs_up_after_its_last_words_and_the_carrier_is_told_nothing
         node.transcript(call.uuid())
             .contains("Assistant: Good morning, this is Esther.\n")
     );
+}
+
+/// Vonage checklist 53, Nova Sonic checklist 43.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_agent_cannot_reach_its_model_hears_an_apology() {
+    let options = Options {
+        script: Some(novavoice::testkit::bedrock::Script::new(|_| {
+            SessionScript::refuse(Refusal::access_denied())
+        })),
+        ..Options::default()
+    };
+    let bedrock = FakeBedrock::start(options).await.expect("a port");
+    let node = Node::with(bedrock, NovaSonicConfig::default()).await;
+    let carrier = node.carrier(|options| options);
+    let call = carrier.place_inbound(inbound()).await.expect("an NCCO");
+    assert_eq!(call.ended().await, CallEnd::Finished);
+    let sorry = VonageConfig::default().apology;
+    assert_eq!(call.spoken(), [sorry]);
+    assert_eq!(call.connections(), 1, "nobody connects it again");
+    assert_eq!(call.violations(), []);
+    node.idle().await;
+    let transcript = node.transcript(call.uuid());
+    assert!(transcript.contains("failed"), "{transcript}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,13 +120,19 @@ impl Node {
 
     /// Waits until this many sessions were closed and nothing is open.
     pub(crate) async fn over(&self, sessions: usize) {
+        let finished = timeout(PATIENCE, self.bedrock.finished(sessions));
+        finished.await.expect("the sessions come to their end");
+        self.idle().await;
+    }
+
+    /// Waits until nothing is open.
+    pub(crate) async fn idle(&self) {
         let over = async {
-            self.bedrock.finished(sessions).await;
             while self.handle.counts().calls > 0 || self.model.open_sessions() > 0 {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(Duration::from_secs(30), over)
+        timeout(PATIENCE, over)
             .await
             .expect("the call comes to its end");
     }
@@ -143,6 +149,8 @@ impl Node {
         std::fs::read_to_string(&files[0]).expect("readable")
     }
 }
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A greeting of a second and a half, and one question.
 pub(crate) fn dialogue() -> Dialogue {

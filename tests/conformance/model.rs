@@ -7,6 +7,31 @@
 //!
 //! A model without sockets runs it under `#[tokio::test(start_paused = true)]`.
 
+mod nova_sonic;
+
+mod scripted {
+    use std::sync::Arc;
+
+    use novavoice::{
+        model::{SpeechModel, scripted::Scripted},
+        testkit::conformance,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_scripted_model_keeps_the_contract() {
+        conformance::speech_model(async || Scripted::default()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_behind_a_pointer_keeps_the_contract() {
+        conformance::speech_model(async || {
+            let model: Arc<dyn SpeechModel> = Arc::new(Scripted::default());
+            model
+        })
+        .await;
+    }
+}
+
 mod memory {
     use std::collections::VecDeque;
 

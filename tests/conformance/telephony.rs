@@ -2,15 +2,24 @@
 //! make one that is being called: the telephony (what its webhooks and sockets need runs in the
 //! background) and the far end as a `conformance::telephony::RemoteParty`.
 
+mod both;
+mod browser;
+mod vonage;
+
 mod memory {
+    use std::sync::Arc;
+
     use novavoice::{
         audio::SampleRate,
         call::{CallId, CallInfo, Direction},
-        telephony::memory::{Callers, Loopback, Phone},
+        telephony::{
+            Telephony,
+            memory::{Callers, Loopback, Phone},
+        },
         testkit::conformance::{self, telephony as suite},
     };
 
-    async fn ring(rate: SampleRate) -> (Loopback, Phone, Callers) {
+    pub(super) async fn ring(rate: SampleRate) -> (Loopback, Phone, Callers) {
         let (telephony, callers) = Loopback::new();
         let started = "2026-06-22T20:35:32Z".parse().expect("a time");
         let mut info = CallInfo::new(CallId::random(), Direction::Inbound, started, rate);
@@ -30,6 +39,16 @@ mod memory {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_telephony_behind_a_pointer_keeps_the_contract() {
+        conformance::telephony(async || {
+            let (telephony, phone, _) = ring(SampleRate::Hz16000).await;
+            let telephony: Arc<dyn Telephony> = Arc::new(telephony);
+            (telephony, phone)
+        })
+        .await;
+    }
+
     /// The suite looks closely: an answer that forgets a call when it is given up is noticed.
     #[tokio::test(start_paused = true)]
     #[should_panic(expected = "loses no call")]
@@ -38,7 +57,7 @@ mod memory {
         struct Forgetful(Loopback, tokio::sync::Mutex<()>);
 
         #[async_trait::async_trait]
-        impl novavoice::telephony::Telephony for Forgetful {
+        impl Telephony for Forgetful {
             async fn answer(&self) -> Result<novavoice::telephony::Leg, novavoice::ProviderError> {
                 let _one_at_a_time = self.1.lock().await;
                 let leg = self.0.answer().await?;

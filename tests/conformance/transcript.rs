@@ -2,12 +2,30 @@
 //! a way to make a sink and a way to read the lines that it keeps.
 
 mod memory {
-    use novavoice::{testkit::conformance, transcript::MemorySink};
+    use std::{cell::RefCell, sync::Arc};
+
+    use novavoice::{
+        testkit::conformance,
+        transcript::{MemorySink, TranscriptSink},
+    };
 
     #[tokio::test]
     async fn the_memory_sink_keeps_the_contract() {
         let read = async |sink: &MemorySink, call: &_| sink.lines(call);
         conformance::transcript_sink(async || MemorySink::new(), read).await;
+    }
+
+    #[tokio::test]
+    async fn a_sink_behind_a_pointer_keeps_the_contract() {
+        let inner = RefCell::new(MemorySink::new());
+        let make = async || {
+            let sink = MemorySink::new();
+            *inner.borrow_mut() = sink.clone();
+            let sink: Arc<dyn TranscriptSink> = Arc::new(sink);
+            sink
+        };
+        let read = async |_: &Arc<dyn TranscriptSink>, call: &_| inner.borrow().lines(call);
+        conformance::transcript_sink(make, read).await;
     }
 }
 

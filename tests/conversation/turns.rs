@@ -4,15 +4,30 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use novavoice::{
+    ProviderErrorKind,
     audio::SampleRate,
     call::LegCapabilities,
-    conversation::{AgentState, Config, Input, Notice, SessionId, Setup},
+    conversation::{AgentState, Command, Config, Input, Notice, SessionId, Setup},
     model::ModelEvent,
-    telephony::CallEvent,
+    telephony::{CallEvent, MarkId},
     testkit::sim::Sim,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A call at 16 kHz without a greeting.
+fn setup(marks: bool) -> Setup {
+    Setup {
+        rate: SampleRate::Hz16000,
+        leg: LegCapabilities { marks, text: true },
+        text_input: true,
+        greeting: None,
+        session_limit: None,
+        jitter: 0.0,
+        filler: None,
+        started: Timestamp::UNIX_EPOCH,
+    }
+}
 
 #[test]
 fn the_agent_greets_first() {
@@ -172,5 +187,76 @@ fn a_model_with_a_rate_of_its_own_is_converted_for_the_leg() {
         sim.heard().abs_diff(2 * SECOND) <= Duration::from_millis(40),
         "{:?}",
         sim.heard()
+    );
+}
+
+/// The model says that the reply is over while its last frame sounds, and nothing happens later.
+#[test]
+fn the_agent_listens_once_its_last_frame_has_sounded() {
+    for marks in [false, true] {
+        let mut sim = Sim::with(Config::default(), setup(marks));
+        sim.input(Input::ModelOpened(SessionId(1)));
+        let reply = sim.begins("Hello.", SECOND);
+        sim.run_for(SECOND - Duration::from_millis(5));
+        sim.model(ModelEvent::ReplyEnded(reply));
+        sim.run_for(SECOND);
+        assert_eq!(
+            sim.conversation().state(),
+            AgentState::Listening,
+            "marks: {marks}"
+        );
+    }
+}
+
+#[test]
+fn a_mark_that_comes_before_its_time_is_proof_all_the_same() {
+    let mut sim = Sim::with(Config::default(), setup(true));
+    sim.input(Input::ModelOpened(SessionId(1)));
+    sim.says("Hello.", SECOND);
+    sim.run_for(SECOND - Duration::from_millis(100));
+    sim.input(Input::Call(CallEvent::Played(MarkId(1))));
+    assert_eq!(sim.conversation().state(), AgentState::Listening);
+}
+
+#[test]
+fn frames_that_could_not_be_handed_over_count_once() {
+    let mut sim = Sim::opened(Config::default());
+    sim.caller(false, SECOND);
+    sim.says("Hello.", SECOND);
+    for input in [Input::NotFed, Input::NotFed, Input::NotPlayed] {
+        sim.input(input);
+    }
+    let stats = sim.stats();
+    assert_eq!((stats.frames_fed, stats.frames_dropped), (48, 2));
+    assert_eq!((stats.frames_played, stats.frames_unplayed), (19, 1));
+}
+
+#[test]
+fn what_is_told_and_pressed_while_the_model_opens_reaches_it_at_once_when_it_is_open() {
+    let mut setup = setup(true);
+    setup.greeting = Some("Greet the caller.".to_owned());
+    let mut sim = Sim::with(Config::default(), setup);
+    sim.input(Input::Command(Command::Tell("They are early.".to_owned())));
+    sim.input(Input::Call(CallEvent::Dtmf('5')));
+    sim.run_for(2 * SECOND);
+    sim.input(Input::ModelOpened(SessionId(1)));
+    // One text: a second one would interrupt the answer to the first.
+    assert_eq!(
+        sim.told(),
+        ["Greet the caller.\nThey are early.\nThe caller pressed 5."]
+    );
+}
+
+#[test]
+fn texts_without_end_while_the_model_opens_are_bounded() {
+    let mut sim = Sim::new(Config::default());
+    for n in 0..100_000 {
+        sim.input(Input::Command(Command::Tell(format!("Text {n}."))));
+    }
+    sim.input(Input::ModelOpened(SessionId(1)));
+    assert!(sim.told()[0].len() <= 20_000);
+    assert!(
+        sim.notices()
+            .contains(&Notice::Trouble(ProviderErrorKind::Invalid))
     );
 }

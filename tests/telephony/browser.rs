@@ -198,7 +198,7 @@ async fn stop_audio_hangs_up_after_the_last_words() {
 #[tokio::test(start_paused = true)]
 async fn the_agent_hangs_up_or_drops_the_leg() {
     let (mut call, mut leg) = talking("").await;
-    command(&leg, CallCommand::HangUp).await;
+    command(&leg, CallCommand::HangUp { apologise: false }).await;
     assert_eq!(call.socket.close_code().await, CloseCode::Normal);
     assert_eq!(event(&mut leg).await, Some(CallEvent::HungUp));
     assert_eq!(event(&mut leg).await, None);

@@ -286,7 +286,7 @@ async fn the_agent_hangs_up_after_its_last_frame() {
     let carrier = Carrier::new();
     let (mut socket, mut leg) = carrier.call().await;
     play(&leg, 1).await;
-    command(&leg, CallCommand::HangUp).await;
+    command(&leg, CallCommand::HangUp { apologise: false }).await;
     assert!(socket.message().await.is_binary());
     assert_eq!(socket.close_code().await, CloseCode::Normal);
     ended(&mut leg).await;

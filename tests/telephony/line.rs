@@ -15,6 +15,7 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
+        handshake::client::Request,
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
@@ -52,9 +53,22 @@ impl Server {
     }
 
     pub(crate) async fn pipe(&self) -> DuplexStream {
-        let (client, server) = tokio::io::duplex(256 * 1024);
+        self.pipe_of(256 * 1024).await
+    }
+
+    async fn pipe_of(&self, bytes: usize) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(bytes);
         self.0.send(server).await.unwrap();
         client
+    }
+
+    /// Connects to `url` over a pipe that holds so many bytes each way.
+    pub(crate) async fn connect_over(&self, bytes: usize, url: &str) -> Socket {
+        let request = request(url);
+        let (socket, _) = client_async(request, self.pipe_of(bytes).await)
+            .await
+            .expect("the upgrade");
+        Socket(socket)
     }
 
     /// Connects to `url`, whatever its host.
@@ -72,12 +86,7 @@ impl Server {
         url: &str,
         authorization: Option<&str>,
     ) -> Result<Socket, (u16, Value)> {
-        let path = url.split_once("://").map_or(url, |(_, rest)| {
-            rest.find('/').map_or("/", |slash| &rest[slash..])
-        });
-        let mut request = format!("ws://esther.test{path}")
-            .into_client_request()
-            .unwrap();
+        let mut request = request(url);
         if let Some(authorization) = authorization {
             let authorization = authorization.parse().unwrap();
             request.headers_mut().insert("authorization", authorization);
@@ -94,6 +103,16 @@ impl Server {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// An upgrade request for `url`, whatever its host.
+fn request(url: &str) -> Request {
+    let path = url.split_once("://").map_or(url, |(_, rest)| {
+        rest.find('/').map_or("/", |slash| &rest[slash..])
+    });
+    format!("ws://esther.test{path}")
+        .into_client_request()
+        .unwrap()
 }
 
 impl Socket {

@@ -6,6 +6,7 @@
 
 mod browser;
 mod carrier;
+mod flood;
 mod leg;
 mod line;
 mod network;

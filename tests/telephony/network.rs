@@ -66,7 +66,8 @@ async fn a_whole_call_goes_over_a_real_network() {
         .post(format!("{address}/webhooks/answer"))
         .header("authorization", sign(&claims(body.as_bytes())))
         .body(body);
-    let ncco: Value = answer.send().await.unwrap().json().await.unwrap();
+    let ncco = answer.send().await.unwrap().bytes().await.unwrap();
+    let ncco: Value = serde_json::from_slice(&ncco).unwrap();
     let uri = ncco[0]["endpoint"][0]["uri"].as_str().unwrap();
     let (mut socket, _) = connect_async(uri).await.unwrap();
     let first = r#"{"event":"websocket:connected","content-type":"audio/l16;rate=16000"}"#;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use novavoice::telephony::{CallCommand, CallEvent, MarkId, Telephony};
+use novavoice::telephony::{CallCommand, CallEvent, MarkId, Telephony, vonage::VonageConfig};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
@@ -116,11 +116,43 @@ async fn a_hang_up_counts_while_no_socket_is_there() {
     let (socket, mut leg) = carrier.call().await;
     drop(socket);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    command(&leg, CallCommand::HangUp).await;
+    command(&leg, CallCommand::HangUp { apologise: false }).await;
     ended(&mut leg).await;
     let endpoint = json!({"uri": "wss://x", "headers": {"uuid": CALL}});
     let lost = socket_leg("disconnected", "ws-1", &endpoint);
     assert!(carrier.event(&lost).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_fails_leaves_the_caller_with_an_apology_and_no_other_socket() {
+    for polite in [true, false] {
+        let carrier = Carrier::new();
+        let (mut socket, mut leg) = carrier.call().await;
+        let last = if polite {
+            play(&leg, 1).await;
+            command(&leg, CallCommand::HangUp { apologise: true }).await;
+            assert!(socket.message().await.is_binary(), "its words come first");
+            assert_eq!(socket.close_code().await, CloseCode::Normal);
+            socket
+        } else {
+            drop(socket);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            command(&leg, CallCommand::HangUp { apologise: true }).await;
+            // The carrier had asked before the agent failed.
+            let endpoint = carrier.answer().await.endpoint();
+            carrier.open(&endpoint).await
+        };
+        ended(&mut leg).await;
+        drop(last);
+        let endpoint = json!({"uri": "wss://x", "headers": {"uuid": CALL}});
+        for leg in ["ws-1", "ws-1", "ws-2"] {
+            let lost = socket_leg("disconnected", leg, &endpoint);
+            let reply = carrier.event(&lost).await;
+            assert!(reply.talks(), "{reply:?}");
+            assert_eq!(reply.json()[0]["text"], VonageConfig::default().apology);
+        }
+        assert!(carrier.event(&caller("completed")).await.is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,13 +17,13 @@ use tower::ServiceExt;
 
 use crate::line::Server;
 
-struct Service {
-    tokens: ChannelTokens,
-    sockets: Sockets,
-    server: Server,
+pub(crate) struct Service {
+    pub(crate) tokens: ChannelTokens,
+    pub(crate) sockets: Sockets,
+    pub(crate) server: Server,
 }
 
-fn service() -> Service {
+pub(crate) fn service() -> Service {
     let tokens = ChannelTokens::random();
     let browser = Browser::new(BrowserConfig::new("https://esther.test", tokens.clone()));
     let sockets = Sockets::new(tokens.clone(), SocketConfig::default()).with_browser(&browser);
@@ -35,12 +35,12 @@ fn service() -> Service {
 }
 
 impl Service {
-    fn address(&self, channel: &str) -> String {
+    pub(crate) fn address(&self, channel: &str) -> String {
         let token = self.tokens.issue(channel, Timestamp::now());
         format!("/socket?channel={channel}&token={token}")
     }
 
-    async fn none_left(&self) {
+    pub(crate) async fn none_left(&self) {
         while self.sockets.open_sockets() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -55,7 +55,8 @@ pub(super) struct Reader {
     pub(super) body: EventReceiver<Down, DownError>,
     pub(super) decoder: Decoder,
     pub(super) events: mpsc::Sender<Result<ModelEvent, ProviderError>>,
-    pub(super) order: mpsc::Sender<Order>,
+    /// `None` once nobody listens any more, which is what tells the writer so.
+    pub(super) orders: Option<mpsc::Sender<Order>>,
     pub(super) notices: Option<mpsc::Receiver<Notice>>,
     pub(super) ear: Arc<Ear>,
     pub(super) request_id: Option<String>,
@@ -80,6 +81,7 @@ impl Reader {
                         return Ok(());
                     }
                 }
+                () = self.events.closed(), if self.orders.is_some() => self.desert(),
                 received = self.body.recv() => match received {
                     Ok(Some(down)) => self.on_event(down).await?,
                     Ok(None) if self.deadlines.is_closing() => return Ok(()),
@@ -123,7 +125,12 @@ impl Reader {
                         tool = name,
                         "the model called a tool that it was not offered"
                     );
-                    if self.order.try_send(Order::RefuseTool(id)).is_err() {
+                    let order = Order::RefuseTool(id);
+                    if self
+                        .orders
+                        .as_ref()
+                        .is_some_and(|orders| orders.try_send(order).is_err())
+                    {
                         warn!("the call cannot be answered");
                     }
                 }
@@ -133,7 +140,7 @@ impl Reader {
     }
 
     /// Hands an event to the user, who has a few seconds to make room for it.
-    async fn forward(&self, event: ModelEvent) -> Result<(), Ended> {
+    async fn forward(&mut self, event: ModelEvent) -> Result<(), Ended> {
         match self
             .events
             .send_timeout(Ok(event), self.stall_timeout)
@@ -145,13 +152,15 @@ impl Reader {
                 "the session's events are not being read",
             )),
             Err(SendTimeoutError::Closed(_)) => {
-                // Nobody listens any more: close by the book, and keep draining meanwhile.
-                if !self.deadlines.is_closing() {
-                    let _ = self.order.try_send(Order::Finish);
-                }
+                self.desert();
                 Ok(())
             }
         }
+    }
+
+    /// Nobody listens any more: has the session closed by the book, and keeps draining meanwhile.
+    fn desert(&mut self) {
+        self.orders = None;
     }
 
     fn on_error<R: fmt::Debug + Send + Sync + 'static>(

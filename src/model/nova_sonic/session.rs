@@ -78,7 +78,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         .clone()
         .try_reserve_owned()
         .expect("a new channel has room");
-    let (order, orders) = mpsc::channel(NOTES);
+    let (to_follow, orders) = mpsc::channel(NOTES);
     let (notice, notices) = mpsc::channel(NOTES);
     let ear = Arc::new(Ear::new(now()));
     let writer = Writer {
@@ -102,7 +102,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         body: answer.body,
         decoder: Decoder::new(seed.output_rate),
         events: to_user,
-        order,
+        orders: Some(to_follow),
         notices: Some(notices),
         ear,
         request_id,

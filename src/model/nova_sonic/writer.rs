@@ -24,13 +24,12 @@ use crate::{
     model::{ModelCommand, Said},
 };
 
-/// What the reader asks of the writer.
+/// What the reader asks of the writer. The end of the orders is one, too: close, for nobody
+/// listens any more.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Tell the model that the tool call of this id cannot be performed.
     RefuseTool(String),
-    /// Close: nobody listens any more.
-    Finish,
 }
 
 /// What the writer tells the reader.
@@ -113,7 +112,7 @@ impl Writer {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::RefuseTool(id)) => self.refuse_tool(&id).await?,
-                    Some(Order::Finish) | None => return Ok(()),
+                    None => return Ok(()),
                 },
                 command = commands.recv() => match command {
                     Some(ModelCommand::Audio(frame)) => self.audio(&frame).await?,

@@ -249,9 +249,10 @@ async fn dropped_commands_close_by_the_book() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_to_finish_closes_by_the_book() {
+async fn the_end_of_the_orders_closes_by_the_book() {
     let mut bench = Bench::nova_2();
-    bench.orders.send(Order::Finish).await.unwrap();
+    let (gone, _) = mpsc::channel(1);
+    bench.orders = gone;
     assert_eq!(bench.rest().await.last().unwrap(), "sessionEnd");
 }
 

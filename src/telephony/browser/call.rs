@@ -314,7 +314,8 @@ impl Outbox {
                 let messages = wire::shown(&show);
                 self.queue.extend(messages.into_iter().map(Out::Text));
             }
-            CallCommand::HangUp => self.hung_up = true,
+            // What has failed was shown already, and there is nobody who could say it.
+            CallCommand::HangUp { .. } => self.hung_up = true,
             // This leg says that it has no marks.
             CallCommand::Mark(_) => {}
         }
@@ -382,7 +383,7 @@ mod tests {
     #[test]
     fn nothing_is_written_after_the_hang_up() {
         let mut outbox = Outbox::new(Wishes::default());
-        for command in [play(), CallCommand::HangUp, play()] {
+        for command in [play(), CallCommand::HangUp { apologise: false }, play()] {
             outbox.push(command);
         }
         assert_eq!(written(&mut outbox).len(), 1);

@@ -152,12 +152,15 @@ impl Sockets {
     /// Reads up to the first text that a dialect takes. Whatever else comes, readable or not, is
     /// counted and passed over: the deadline deals with peers that never make sense.
     async fn introduction(&self, connection: &mut Connection) -> Result<First, End> {
-        let mut early = Vec::new();
+        let (mut early, mut room) = (Vec::new(), MAX_EARLY);
         let counters = connection.counters();
         let (mut reader, _) = connection.split();
         loop {
             match reader.next().await? {
-                Inbound::Binary(pcm) if early.len() < MAX_EARLY => early.push(pcm),
+                Inbound::Binary(pcm) if pcm.len() <= room && early.len() < MAX_EARLY_PIECES => {
+                    room -= pcm.len();
+                    early.push(pcm);
+                }
                 Inbound::Binary(_) => counters.audio_dropped(),
                 Inbound::Text(text) => {
                     for dialect in &self.dialects {
@@ -254,8 +257,10 @@ fn refused(detail: &str) -> axum::response::Response {
     crate::telephony::problem::problem(StatusCode::FORBIDDEN, detail)
 }
 
-/// One second of frames of a carrier that sends audio before it says who it is.
-const MAX_EARLY: usize = 50;
+/// One second of a carrier that sends audio before it says who it is, at the highest rate.
+const MAX_EARLY: usize = 48_000;
+/// The same in frames.
+const MAX_EARLY_PIECES: usize = 50;
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,8 @@ pub(super) async fn upgrade(State(sockets): State<Sockets>, request: Request) ->
                 let io: Box<dyn Io> = Box::new(TokioIo::new(upgraded));
                 let limits = WebSocketConfig::default()
                     .read_buffer_size(READ_BUFFER)
+                    .write_buffer_size(WRITE_BUFFER)
+                    .max_write_buffer_size(MAX_UNSENT)
                     .max_message_size(Some(MAX_MESSAGE))
                     .max_frame_size(Some(MAX_MESSAGE));
                 let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await;
@@ -116,3 +118,8 @@ async fn credentials(parts: &mut Parts) -> Result<(String, String, Wishes), Resp
 
 /// Twenty-five frames. The library's default, 128 KiB, would be most of a socket's memory.
 const READ_BUFFER: usize = 16 * 1024;
+/// Half a second of frames: what has gone in here no clear can overtake.
+const WRITE_BUFFER: usize = 16 * 1024;
+/// Answers to the pings of a peer that does not read them end here; without an end they would
+/// take all memory. Room for the longest message that anybody writes beside them.
+const MAX_UNSENT: usize = 256 * 1024;

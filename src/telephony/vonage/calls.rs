@@ -48,6 +48,8 @@ enum Life {
     Live,
     /// We hung up or passed it on: its sockets may close.
     Released,
+    /// The agent gave up, or too many sockets were lost: the caller hears that we are sorry.
+    Failed,
     /// The carrier said that it is over.
     Over,
 }
@@ -57,7 +59,7 @@ enum Life {
 pub(super) enum Loss {
     /// An accident: connect again. The how-manieth of this call it is, from 1.
     Reconnect(u32),
-    /// One accident too many: apologise.
+    /// One accident too many, or the agent has failed: apologise.
     Apologise,
     /// We wanted it, or the call is over.
     Expected,
@@ -132,8 +134,10 @@ impl Calls {
             return Loss::Expected;
         };
         call.touched = now;
-        if call.life != Life::Live {
-            return Loss::Expected;
+        match call.life {
+            Life::Live => {}
+            Life::Failed => return Loss::Apologise,
+            Life::Released | Life::Over => return Loss::Expected,
         }
         let known = leg.and_then(|leg| call.lost.iter().find(|(known, _)| known == leg));
         let nth = match known {
@@ -151,6 +155,7 @@ impl Calls {
         if nth <= max {
             Loss::Reconnect(nth)
         } else {
+            call.life = Life::Failed;
             Loss::Apologise
         }
     }
@@ -158,9 +163,19 @@ impl Calls {
     /// We hung up the call or passed it on: whatever happens to its sockets is no accident.
     pub(super) fn released(&mut self, id: &str) {
         if let Some(call) = self.calls.get_mut(&key(id))
-            && call.life == Life::Live
+            && matches!(call.life, Life::Live | Life::Failed)
         {
             call.life = Life::Released;
+        }
+    }
+
+    /// The agent of the call has failed: the loss of its sockets is no accident, and the caller
+    /// is owed an apology.
+    pub(super) fn failed(&mut self, id: &str) {
+        if let Some(call) = self.calls.get_mut(&key(id))
+            && call.life == Life::Live
+        {
+            call.life = Life::Failed;
         }
     }
 
@@ -172,7 +187,7 @@ impl Calls {
         }
     }
 
-    /// Whether a call is neither released nor over. One that was forgotten is not.
+    /// Whether a call is neither given up nor released nor over. One that was forgotten is not.
     pub(super) fn is_live(&self, id: &str) -> bool {
         let call = self.calls.get(&key(id));
         call.is_some_and(|call| call.life == Life::Live)
@@ -229,7 +244,7 @@ impl Calls {
         self.calls.retain(|_, call| {
             let keep = match call.life {
                 Life::Live => LONGEST_CALL,
-                Life::Released | Life::Over => AFTERLIFE,
+                Life::Released | Life::Failed | Life::Over => AFTERLIFE,
             };
             call.has_leg() || now.saturating_duration_since(call.touched) < keep
         });
@@ -314,9 +329,28 @@ mod tests {
         assert_eq!(lost("ws-1"), Loss::Reconnect(1));
         assert_eq!(lost("ws-2"), Loss::Reconnect(2));
         assert_eq!(lost("ws-3"), Loss::Apologise);
-        assert_eq!(lost("ws-1"), Loss::Reconnect(1));
+        assert_eq!(lost("ws-1"), Loss::Apologise, "no way leads back");
         calls.released("a");
         assert_eq!(calls.lost("a", Some("ws-4"), 0, 2, now), Loss::Expected);
+    }
+
+    #[test]
+    fn a_call_whose_agent_failed_is_apologised_for_however_often_it_is_asked() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("a"), || true, now);
+        calls.failed("a");
+        for leg in ["ws-1", "ws-1", "ws-2"] {
+            assert_eq!(calls.lost("a", Some(leg), 0, 2, now), Loss::Apologise);
+        }
+        assert!(matches!(calls.opened(facts("a"), now), Place::Over));
+        calls.over("a", now);
+        calls.failed("a");
+        assert_eq!(calls.lost("a", Some("ws-3"), 0, 2, now), Loss::Expected);
+
+        calls.answered(facts("b"), || true, now);
+        calls.released("b");
+        calls.failed("b");
+        assert_eq!(calls.lost("b", Some("ws-1"), 0, 2, now), Loss::Expected);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub struct VonageConfig {
     pub admission: Admission,
     /// What a caller hears when there is none, before the call ends.
     pub busy_message: String,
-    /// What a caller hears when the socket was lost too often, before the call ends.
+    /// What a caller hears when the agent has failed or the socket was lost too often, before the
+    /// call ends.
     pub apology: String,
     /// How many lost sockets of one call are replaced. Default: 2, so that a broken service
     /// cannot trap a caller.

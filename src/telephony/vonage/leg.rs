@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{self, protocol::frame::coding::CloseCode};
 
 use super::{
     Vonage,
-    outbox::{Marks, Out, Outbox},
+    outbox::{HungUp, Marks, Out, Outbox},
     wire,
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(super) struct LegTask {
 
 enum Parting {
     /// The agent hung up, or dropped the leg.
-    HungUp,
+    HungUp(HungUp),
     /// The call is over.
     Over,
     /// Another socket takes this one's place.
@@ -105,21 +105,29 @@ impl LegTask {
             connection.set_active(false);
             match parting {
                 Parting::Over => close(connection, "the call is over"),
-                Parting::HungUp => self.hang_up(connection),
+                Parting::HungUp(hung_up) => {
+                    self.let_go(hung_up);
+                    close(connection, HUNG_UP);
+                }
                 // A hang-up that was on its way when something else happened is still one.
-                Parting::Replaced(attachment) if self.outbox.hung_up() => {
-                    self.hang_up(connection);
-                    close(attachment.connection, HUNG_UP);
-                }
-                Parting::Lost(_) if self.outbox.hung_up() => self.hang_up(connection),
-                Parting::Replaced(attachment) => {
-                    close(connection, "another socket of the call took over");
-                    next = Some(attachment);
-                }
+                Parting::Replaced(attachment) => match self.outbox.hung_up() {
+                    Some(hung_up) => {
+                        self.let_go(hung_up);
+                        close(connection, HUNG_UP);
+                        close(attachment.connection, HUNG_UP);
+                    }
+                    None => {
+                        close(connection, "another socket of the call took over");
+                        next = Some(attachment);
+                    }
+                },
                 Parting::Lost(end) => {
                     tracing::info!(call = %self.id, ?end, "the socket of a call ended");
                     tokio::spawn(connection.finish(end));
-                    next = self.detached().await;
+                    match self.outbox.hung_up() {
+                        Some(hung_up) => self.let_go(hung_up),
+                        None => next = self.detached().await,
+                    }
                 }
             }
         }
@@ -134,10 +142,13 @@ impl LegTask {
         let _ = self.port.events.send(Ok(CallEvent::HungUp)).await;
     }
 
-    /// Closes the socket because we want to, which the carrier's next questions must not undo.
-    fn hang_up(&self, connection: Connection) {
-        self.vonage.release(&self.id);
-        close(connection, HUNG_UP);
+    /// The call ends because we want it to, which the carrier's next questions must not undo.
+    /// Before the socket closes: its loss is reported at once.
+    fn let_go(&self, hung_up: HungUp) {
+        match hung_up.apologise {
+            true => self.vonage.fail(&self.id),
+            false => self.vonage.release(&self.id),
+        }
     }
 
     /// Carries audio, events and commands over one socket for as long as it goes.
@@ -194,8 +205,12 @@ impl LegTask {
                     Signal::Over => return None,
                 },
                 command = self.port.commands.recv() => match command {
-                    Some(CallCommand::HangUp) | None => {
-                        self.vonage.release(&self.id);
+                    Some(CallCommand::HangUp { apologise }) => {
+                        self.let_go(HungUp { apologise });
+                        return None;
+                    }
+                    None => {
+                        self.let_go(DROPPED);
                         return None;
                     }
                     // Nobody hears it: it is as if the old socket had lost it.
@@ -240,7 +255,7 @@ async fn listen(
         if let Some(event) = understand(text.as_str(), feed, marks)
             && feed.control(event).await.is_err()
         {
-            return Parting::HungUp;
+            return Parting::HungUp(DROPPED);
         }
     }
 }
@@ -282,10 +297,9 @@ async fn speak(
         tokio::select! {
             count = commands.recv_many(&mut batch, Feed::DEPTH) => {
                 if count == 0 {
-                    return Parting::HungUp;
+                    return Parting::HungUp(DROPPED);
                 }
                 batch.drain(..).for_each(|command| outbox.push(command));
-                count_misfits(outbox.take_misfits());
             }
             _ = pings.tick() => {
                 if let Err(end) = writer.ping().await {
@@ -293,11 +307,13 @@ async fn speak(
                 }
             }
         }
-        if let Err(end) = empty(outbox, writer, commands).await {
+        let emptied = empty(outbox, writer, commands).await;
+        count_misfits(outbox.take_misfits());
+        if let Err(end) = emptied {
             return Parting::Lost(end);
         }
-        if outbox.hung_up() {
-            return Parting::HungUp;
+        if let Some(hung_up) = outbox.hung_up() {
+            return Parting::HungUp(hung_up);
         }
     }
 }
@@ -314,7 +330,7 @@ async fn empty(
             Out::Text(text) => tungstenite::Message::text(text),
         };
         writer.feed(message).await?;
-        while outbox.len() < Feed::DEPTH
+        while outbox.len() < MAX_QUEUED
             && let Ok(command) = commands.try_recv()
         {
             outbox.push(command);
@@ -327,7 +343,12 @@ fn close(connection: Connection, reason: &'static str) {
     tokio::spawn(connection.close(CloseCode::Normal, reason));
 }
 
+/// Five seconds of frames: far more than an agent is ahead of the ear, and room to see a clear
+/// that waits behind them. Past that the agent has to wait.
+const MAX_QUEUED: usize = 256;
 const HUNG_UP: &str = "the agent hung up";
+/// Whoever drops a leg has nothing to say.
+const DROPPED: HungUp = HungUp { apologise: false };
 
 /// Turns away a socket whose rate is not that of its leg, which cannot change.
 fn refuse(attachment: Attachment) {

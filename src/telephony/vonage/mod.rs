@@ -152,6 +152,11 @@ impl Vonage {
         self.calls().released(call.as_str());
     }
 
+    /// The agent of the call has failed: what follows the loss of its socket is an apology.
+    fn fail(&self, call: &CallId) {
+        self.calls().failed(call.as_str());
+    }
+
     /// Takes no further call; calls that wait are still answered, then
     /// [`answer`](Telephony::answer) says [`Closed`](crate::ProviderErrorKind::Closed).
     pub fn close(&self) {

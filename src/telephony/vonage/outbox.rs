@@ -22,8 +22,15 @@ pub(super) struct Outbox {
     marks: Marks,
     /// Something was written that a clear would take back.
     audible: bool,
-    hung_up: bool,
+    hung_up: Option<HungUp>,
     misfits: u64,
+}
+
+/// The agent ended the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HungUp {
+    /// It has failed, and the caller is owed a word.
+    pub(super) apologise: bool,
 }
 
 /// One message to write.
@@ -50,7 +57,7 @@ impl Outbox {
             queue: VecDeque::new(),
             marks: Marks::default(),
             audible: false,
-            hung_up: false,
+            hung_up: None,
             misfits: 0,
         }
     }
@@ -62,14 +69,14 @@ impl Outbox {
 
     /// Takes a command in.
     pub(super) fn push(&mut self, command: CallCommand) {
-        if self.hung_up {
+        if self.hung_up.is_some() {
             return;
         }
         match command {
             CallCommand::Play(frame) => self.play(frame),
             CallCommand::Mark(mark) => self.queue.push_back(Queued::Mark(mark)),
             CallCommand::Clear => self.clear(),
-            CallCommand::HangUp => self.hung_up = true,
+            CallCommand::HangUp { apologise } => self.hung_up = Some(HungUp { apologise }),
             // This leg says that it shows no text.
             CallCommand::Show(_) => {}
         }
@@ -98,8 +105,8 @@ impl Outbox {
         self.queue.len()
     }
 
-    /// Whether a hang-up was taken in; nothing after it counts.
-    pub(super) const fn hung_up(&self) -> bool {
+    /// The hang-up that was taken in; nothing after it counts.
+    pub(super) const fn hung_up(&self) -> Option<HungUp> {
         self.hung_up
     }
 
@@ -267,11 +274,12 @@ mod tests {
     fn nothing_counts_after_the_hang_up() {
         let mut outbox = outbox([
             CallCommand::Play(frame(1)),
-            CallCommand::HangUp,
+            CallCommand::HangUp { apologise: true },
+            CallCommand::HangUp { apologise: false },
             CallCommand::Clear,
             CallCommand::Play(frame(2)),
         ]);
-        assert!(outbox.hung_up());
+        assert_eq!(outbox.hung_up(), Some(HungUp { apologise: true }));
         assert_eq!(written(&mut outbox), [Out::Audio(frame(1).into_pcm())]);
     }
 

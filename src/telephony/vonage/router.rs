@@ -266,7 +266,7 @@ async fn lost(vonage: &Vonage, event: &StatusEvent) -> Reply {
             flow::connect(config, &facts, nth, clock::wall())
         }
         Loss::Apologise => {
-            tracing::error!(call = %facts.id, "the socket of a live call was lost too often");
+            tracing::error!(call = %facts.id, "a caller hears an apology: the agent failed, or too many sockets were lost");
             vonage.signal(id, Signal::Over);
             flow::say(&config.apology)
         }

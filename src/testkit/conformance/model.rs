@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::soon;
 use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
@@ -91,8 +89,8 @@ pub async fn a_session_takes_history<M: SpeechModel>(model: &M) {
 pub async fn finish_ends_the_events<M: SpeechModel>(model: &M) {
     let mut session = open(model, seed(SampleRate::Hz16000)).await;
     finish(&mut session).await;
-    let closed = soon("a finished session is let go", session.commands.closed());
-    closed.await;
+    let closed = session.duplex.commands.closed();
+    soon("a finished session is let go", closed).await;
 }
 
 /// The same when the model is just speaking.
@@ -116,7 +114,7 @@ pub async fn a_dropped_session_is_let_go<M: SpeechModel>(model: &M) {
             prompt(model, &session).await;
         }
         // Only a sender tells that the other side is gone, so this one stays.
-        let Session { commands, events } = session;
+        let Session { commands, events } = session.duplex;
         drop(events);
         soon("a dropped session is let go", commands.closed()).await;
     }
@@ -127,8 +125,7 @@ pub async fn commands_are_taken_while_nobody_reads_events<M: SpeechModel>(model:
     let mut session = open(model, seed(SampleRate::Hz16000)).await;
     prompt(model, &session).await;
     for _ in 0..TEN_SECONDS {
-        let frame = AudioFrame::silence(SampleRate::Hz16000);
-        send(&session.commands, ModelCommand::Audio(frame)).await;
+        session.send(session.silence()).await;
         tokio::time::sleep(FRAME / 20).await;
     }
     finish(&mut session).await;
@@ -157,6 +154,24 @@ pub async fn an_open_that_is_given_up_harms_nothing<M: SpeechModel>(model: &M) {
     finish(&mut session).await;
 }
 
+/// A session and the rate at which its caller is heard.
+struct Talk {
+    duplex: Session,
+    rate: SampleRate,
+}
+
+impl Talk {
+    async fn send(&self, command: ModelCommand) {
+        let sent = self.duplex.commands.send(command);
+        let sent = soon("a session takes commands", sent).await;
+        assert!(sent.is_ok(), "a live session takes commands");
+    }
+
+    fn silence(&self) -> ModelCommand {
+        ModelCommand::Audio(AudioFrame::silence(self.rate))
+    }
+}
+
 /// What one reply was made of.
 struct Reply {
     id: ReplyId,
@@ -166,7 +181,7 @@ struct Reply {
 }
 
 /// Prompts the model and hears its reply out. `None` for a model that cannot be prompted.
-async fn ask<M: SpeechModel>(model: &M, session: &mut Session) -> Option<Reply> {
+async fn ask<M: SpeechModel>(model: &M, session: &mut Talk) -> Option<Reply> {
     if !model.capabilities().text_input {
         return None;
     }
@@ -202,40 +217,34 @@ async fn ask<M: SpeechModel>(model: &M, session: &mut Session) -> Option<Reply> 
     .await
 }
 
-async fn prompt<M: SpeechModel>(model: &M, session: &Session) {
+async fn prompt<M: SpeechModel>(model: &M, session: &Talk) {
     if model.capabilities().text_input {
         let text = "Please say one short sentence.".to_owned();
-        send(&session.commands, ModelCommand::Text(text)).await;
+        session.send(ModelCommand::Text(text)).await;
     }
 }
 
-async fn open<M: SpeechModel>(model: &M, seed: SessionSeed) -> Session {
+async fn open<M: SpeechModel>(model: &M, seed: SessionSeed) -> Talk {
+    let rate = seed.input_rate;
     let session: Result<_, ProviderError> = soon("a session opens", model.open(seed)).await;
-    session.expect("a session can be opened")
-}
-
-async fn send(commands: &mpsc::Sender<ModelCommand>, command: ModelCommand) {
-    let sent = soon("a session takes commands", commands.send(command)).await;
-    assert!(sent.is_ok(), "a live session takes commands");
+    let duplex = session.expect("a session can be opened");
+    Talk { duplex, rate }
 }
 
 /// The next event; meanwhile the caller is silent, in the pace of speech.
-async fn next(session: &mut Session) -> ModelEvent {
+async fn next(session: &mut Talk) -> ModelEvent {
     loop {
-        match tokio::time::timeout(FRAME, session.events.recv()).await {
+        match tokio::time::timeout(FRAME, session.duplex.events.recv()).await {
             Ok(event) => break event.expect("the session goes on").expect("no failure"),
-            Err(_) => {
-                let frame = AudioFrame::silence(SampleRate::Hz16000);
-                send(&session.commands, ModelCommand::Audio(frame)).await;
-            }
+            Err(_) => session.send(session.silence()).await,
         }
     }
 }
 
-async fn finish(session: &mut Session) {
-    send(&session.commands, ModelCommand::Finish).await;
+async fn finish(session: &mut Talk) {
+    session.send(ModelCommand::Finish).await;
     soon("a finished session ends its events", async {
-        while let Some(event) = session.events.recv().await {
+        while let Some(event) = session.duplex.events.recv().await {
             event.expect("a session that is asked to finish does not fail");
         }
     })
