@@ -141,7 +141,7 @@ async fn the_agent_hangs_up_after_its_last_words_and_the_carrier_is_told_nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_whose_agent_cannot_reach_its_model_hears_an_apology() {
     let options = Options {
-        script: Some(novavoice::testkit::bedrock::Script::new(|_| {
+        script: Some(Script::new(|_| {
             SessionScript::refuse(Refusal::access_denied())
         })),
         ..Options::default()
@@ -290,11 +290,14 @@ async fn a_call_outlives_the_limit_of_its_sessions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_outlives_the_loss_of_its_stream() {
-    let mut options = Options::default();
-    options.script = Some(Script::new(|opening| match opening.index {
-        0 => SessionScript::converse(dialogue()).fault(When::Audio(4 * SECOND), Fault::ResetStream),
-        _ => SessionScript::converse(dialogue()),
-    }));
+    let options = Options {
+        script: Some(Script::new(|opening| match opening.index {
+            0 => SessionScript::converse(dialogue())
+                .fault(When::Audio(4 * SECOND), Fault::ResetStream),
+            _ => SessionScript::converse(dialogue()),
+        })),
+        ..Options::default()
+    };
     let node = Node::with(
         FakeBedrock::start(options).await.expect("a port"),
         NovaSonicConfig::default(),

@@ -148,7 +148,7 @@ impl Writer {
 
     /// The service takes history only before the first audio (Nova Sonic user guide, chat
     /// history).
-    async fn history(&mut self, said: &[Said]) -> Result<(), Stop> {
+    async fn history(&self, said: &[Said]) -> Result<(), Stop> {
         if self.feed.fed.is_some() || !self.feed.pending.is_empty() {
             warn!(
                 "history comes too late: the model has heard the caller already; nothing is sent"
