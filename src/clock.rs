@@ -13,11 +13,12 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Now, as the calendar shows it.
+/// Now, as the calendar shows it, in whole milliseconds: finer is kept nowhere.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one reader of the wall clock"
 )]
 pub(crate) fn wall() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }

@@ -38,7 +38,7 @@ impl Follower {
                 self.calls.started(info);
                 self.metrics.started();
             }
-            EventKind::State { old, new } => self.calls.state(call, old.as_str(), new.as_str()),
+            EventKind::State { old, new } => self.calls.state(call, *old, *new),
             EventKind::Caption { speaker, text } => self.calls.caption(call, *speaker, text),
             EventKind::Utterance(line) => self.calls.line(call, line),
             EventKind::Trouble(_) => self.metrics.trouble(),

@@ -50,7 +50,7 @@ pub(crate) struct Announcement {
 /// Finds the model that `config` asks for. `auto` answers within two seconds.
 pub(crate) async fn choose(config: &SpeechConfig) -> anyhow::Result<Speech> {
     match config.choice {
-        SpeechChoice::Local => Ok(local("as SPEECH_MODEL asks for it")),
+        SpeechChoice::Local => Ok(local("as SPEECH_MODEL asks for it", AUTO_HELPS)),
         SpeechChoice::NovaSonic => {
             let nova = nova_sonic(config, PATIENCE_WHEN_ASKED_FOR).await;
             let nova = nova.context("SPEECH_MODEL asks for Nova Sonic, which cannot be reached")?;
@@ -65,9 +65,12 @@ pub(crate) async fn choose(config: &SpeechConfig) -> anyhow::Result<Speech> {
                 }
                 Ok(Err(problem)) => {
                     tracing::info!(error = format!("{problem:#}"), "Nova Sonic is not used");
-                    Ok(local("since no AWS credentials were found"))
+                    Ok(local("since no AWS credentials were found", KEYS_HELP))
                 }
-                Err(_) => Ok(local("since no AWS credentials were found in time")),
+                Err(_) => Ok(local(
+                    "since no AWS credentials were found in time",
+                    KEYS_HELP,
+                )),
             }
         }
     }
@@ -103,16 +106,15 @@ fn real(
     }
 }
 
-fn local(why: &str) -> Speech {
+fn local(why: &str, help: &str) -> Speech {
     let model = scripted();
     Speech {
         announcement: Announcement {
             name: model.capabilities().name,
             real: false,
             notice: format!(
-                "A scripted stand-in runs, {why}: it does not understand what is said, and its \
-                 voice is a melody of synthetic tones. For a real conversation give AWS \
-                 credentials, or SPEECH_MODEL=nova-sonic."
+                "A scripted stand-in answers, {why}: it does not understand words, and speaks in \
+                 synthetic tones. {help}"
             ),
         },
         model: Arc::new(model),
@@ -197,6 +199,11 @@ impl<M: SpeechModel, L: SpeechModel> SpeechModel for StandIn<M, L> {
         self.local.open(seed).await
     }
 }
+
+/// What to do for a real conversation.
+const KEYS_HELP: &str = "With AWS credentials Amazon Nova Sonic speaks instead.";
+const AUTO_HELPS: &str =
+    "SPEECH_MODEL=auto lets Amazon Nova Sonic speak where AWS credentials are found.";
 
 /// Also where no credentials are set and no metadata service answers.
 const PATIENCE_OF_AUTO: Duration = Duration::from_millis(1_900);

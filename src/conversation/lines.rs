@@ -47,11 +47,12 @@ impl Conversation {
         }));
     }
 
-    pub(super) fn wall(&self, at: Instant) -> Timestamp {
+    /// `at` on the calendar, in whole milliseconds: all that a transcript file keeps, so that it
+    /// and everything else that is told of a line agree.
+    fn wall(&self, at: Instant) -> Timestamp {
+        let started = self.setup.started;
         let since = at.saturating_duration_since(self.epoch);
-        self.setup
-            .started
-            .checked_add(since)
-            .unwrap_or(self.setup.started)
+        let at = started.checked_add(since).unwrap_or(started);
+        Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
     }
 }

@@ -81,6 +81,29 @@ fn a_dialogue_is_written_down_in_order_with_the_times_when_the_words_began() {
     assert_eq!(seq, [1, 2, 3]);
 }
 
+#[test]
+fn lines_are_dated_to_the_millisecond_and_never_later_than_they_began() {
+    let setup = Setup {
+        rate: SampleRate::Hz16000,
+        leg: LegCapabilities::default(),
+        text_input: true,
+        greeting: None,
+        started: Timestamp::from_nanosecond(999_999).expect("a time"),
+    };
+    let mut sim = Sim::with(Config::default(), setup);
+    sim.input(Input::ModelOpened(SessionId(1)));
+    sim.run_for(Duration::from_nanos(1_999_999));
+    sim.says("Good morning.", SECOND);
+    sim.model(ModelEvent::AgentSaid("Good morning.".to_owned()));
+    sim.run_for(2 * SECOND);
+    let at: Vec<i128> = sim
+        .lines()
+        .iter()
+        .map(|line| line.at.as_nanosecond())
+        .collect();
+    assert_eq!(at, [2_000_000]);
+}
+
 /// Vonage checklist 22 and 31.
 #[test]
 fn a_reply_is_sent_a_lead_ahead_of_the_ear_and_nothing_is_sent_after_it() {

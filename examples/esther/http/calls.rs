@@ -87,10 +87,15 @@ pub(super) async fn hang_up(
 fn on_the_wire(event: &Event) -> SseEvent {
     let (name, id, data) = match event {
         Event::Caption { speaker, text } => {
+            let text = text.reveal();
             ("caption", None, json!({ "speaker": speaker, "text": text }))
         }
         Event::Utterance(line) => ("utterance", Some(line.seq), json!(line)),
-        Event::State { old, new } => ("state", None, json!({ "old": old, "new": new })),
+        Event::State { old, new } => (
+            "state",
+            None,
+            json!({ "old": old.as_str(), "new": new.as_str() }),
+        ),
         Event::Ended {
             status,
             outcome,

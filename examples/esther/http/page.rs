@@ -31,7 +31,7 @@ pub(super) struct File {
     pub(super) text: &'static str,
 }
 
-pub(super) const FILES: [File; 7] = [
+pub(super) const FILES: [File; 10] = [
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
@@ -46,6 +46,21 @@ pub(super) const FILES: [File; 7] = [
         path: "/app.js",
         kind: JAVASCRIPT,
         text: include_str!("../page/app.js"),
+    },
+    File {
+        path: "/calls.js",
+        kind: JAVASCRIPT,
+        text: include_str!("../page/calls.js"),
+    },
+    File {
+        path: "/dom.js",
+        kind: JAVASCRIPT,
+        text: include_str!("../page/dom.js"),
+    },
+    File {
+        path: "/words.js",
+        kind: JAVASCRIPT,
+        text: include_str!("../page/words.js"),
     },
     File {
         path: "/talk.js",

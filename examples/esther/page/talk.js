@@ -20,11 +20,12 @@ export class Talk extends EventTarget {
 
   // Hangs up.
   stop() {
-    if (this.socket?.readyState === WebSocket.OPEN) {
+    if (this.socket?.readyState !== WebSocket.OPEN) {
+      this.end();
+    } else if (!this.stopping) {
+      this.stopping = true;
       this.socket.send(JSON.stringify({ type: "stopAudio" }));
       setTimeout(() => this.end(), 1000);
-    } else {
-      this.end();
     }
   }
 
@@ -43,13 +44,17 @@ export class Talk extends EventTarget {
       this.recorder.audioWorklet.addModule("capture.js"),
     ]);
     if (this.over) return this.release();
+    this.microphone.getAudioTracks()[0].onended = () => {
+      this.tell("trouble", "The microphone is gone.");
+      this.stop();
+    };
 
     this.player = new AudioWorkletNode(this.speaker, "player", { numberOfInputs: 0, outputChannelCount: [1] });
     this.player.connect(this.speaker.destination);
     this.capture = new AudioWorkletNode(this.recorder, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     await Promise.all([this.speaker.resume(), this.recorder.resume()]);
 
-    const channel = await channelFrom(await fetch("channels", { method: "POST" }));
+    const channel = await newChannel();
     if (this.over) return this.release();
     this.socket = new WebSocket(socketAddress(channel));
     this.socket.binaryType = "arraybuffer";
@@ -95,7 +100,7 @@ export class Talk extends EventTarget {
 
   closed({ code, reason }) {
     if (!this.over && code !== 1000) {
-      const why = reason || (this.begun ? "The connection was lost." : "The connection was refused.");
+      const why = reason || (this.begun ? "The connection was lost, and the call with it." : "The connection was refused.");
       this.tell("trouble", why);
     }
     this.end();
@@ -122,7 +127,10 @@ export class Talk extends EventTarget {
   }
 }
 
-async function channelFrom(answer) {
+async function newChannel() {
+  const answer = await fetch("channels", { method: "POST" }).catch(() => {
+    throw new Error("Esther does not answer. Is the service running?");
+  });
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.detail ?? "Esther takes no calls right now.");
   return body;
@@ -154,9 +162,11 @@ function loudness(frame) {
 function explained(problem) {
   switch (problem.name) {
     case "NotAllowedError":
-      return "The browser was not allowed to use the microphone.";
+      return "Esther cannot hear you: the microphone was refused. Allow it for this page, then start again.";
     case "NotFoundError":
-      return "There is no microphone.";
+      return "Esther cannot hear you: this computer has no microphone.";
+    case "NotReadableError":
+      return "The microphone does not start. Another program may be using it.";
     default:
       return problem.message;
   }

@@ -1,4 +1,7 @@
-//! The whole service, with callers from the simulated carrier.
+//! The whole service, with callers from the simulated carrier and from a browser.
+
+mod chromium;
+mod page;
 
 use std::fs;
 

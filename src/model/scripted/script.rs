@@ -37,9 +37,9 @@ impl Script {
             "Mike would like to meet the pastor on the web for fifteen minutes. Does this week \
              or next week suit better?",
             "Good. Would the pastor rather meet in the morning or in the afternoon?",
-            "I have noted that. Which day and time may I put down for the two of them?",
+            "Thank you. Which day and time would suit the two of them?",
             "Wonderful. To which email address may Mike send the invitation?",
-            "Thank you, the invitation is on its way. Is there anything else I can do for you?",
+            "Thank you. Mike's team will confirm the time by email. Is there anything else I can do for you?",
         ])
     }
 

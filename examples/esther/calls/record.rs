@@ -1,0 +1,171 @@
+//! What is remembered of one call.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::Timestamp;
+use novavoice::{
+    call::{CallId, CallInfo, CallStatus, CallSummary, Party},
+    conversation::AgentState,
+    model::Usage,
+    private::Private,
+    transcript::{Speaker, Utterance},
+};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use super::events::{Event, Subscription};
+
+pub(super) struct Record {
+    number: u64,
+    info: CallInfo,
+    end: Option<CallSummary>,
+    /// The last change of the agent's state.
+    state: Option<(AgentState, AgentState)>,
+    lines: VecDeque<Utterance>,
+    /// Captions of lines that are not there yet.
+    captions: VecDeque<(Speaker, Private<String>)>,
+    /// Where followers listen; gone once the call is over.
+    live: Option<broadcast::Sender<Event>>,
+}
+
+impl Record {
+    /// The record of a call that begins; later calls have higher numbers.
+    pub(super) fn new(number: u64, info: CallInfo) -> Self {
+        Self {
+            number,
+            info,
+            end: None,
+            state: None,
+            lines: VecDeque::new(),
+            captions: VecDeque::new(),
+            live: Some(broadcast::Sender::new(EVENTS_AHEAD)),
+        }
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) const fn call(&self) -> &CallId {
+        &self.info.id
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// The call goes on after all.
+    pub(super) fn resume(&mut self) {
+        self.end = None;
+        self.live = Some(broadcast::Sender::new(EVENTS_AHEAD));
+    }
+
+    pub(super) fn caption(&mut self, speaker: Speaker, text: &str) {
+        if self.captions.len() == CAPTIONS_KEPT {
+            self.captions.pop_front();
+        }
+        let text = Private::new(text.to_owned());
+        self.captions.push_back((speaker, text.clone()));
+        self.tell(Event::Caption { speaker, text });
+    }
+
+    pub(super) fn line(&mut self, line: &Utterance) {
+        if self.lines.len() == LINES_KEPT {
+            self.lines.pop_front();
+        }
+        self.captions
+            .retain(|(speaker, _)| *speaker != line.speaker);
+        self.lines.push_back(line.clone());
+        self.tell(Event::Utterance(line.clone()));
+    }
+
+    pub(super) fn state(&mut self, old: AgentState, new: AgentState) {
+        self.state = Some((old, new));
+        self.tell(Event::State { old, new });
+    }
+
+    pub(super) fn end(&mut self, summary: CallSummary) {
+        self.tell(Event::ended(&summary));
+        self.end = Some(summary);
+        self.live = None;
+    }
+
+    /// What has happened after the line `after`, and where more comes from.
+    pub(super) fn subscribe(&self, after: u64) -> Subscription {
+        let lines = self.lines.iter().filter(|line| line.seq > after);
+        let mut backlog: VecDeque<_> = lines.cloned().map(Event::Utterance).collect();
+        if let Some(summary) = &self.end {
+            backlog.push_back(Event::ended(summary));
+            return (backlog, None);
+        }
+        let captions = self.captions.iter().cloned();
+        backlog.extend(captions.map(|(speaker, text)| Event::Caption { speaker, text }));
+        backlog.extend(self.state.map(|(old, new)| Event::State { old, new }));
+        let live = self.live.as_ref().map(broadcast::Sender::subscribe);
+        (backlog, live)
+    }
+
+    pub(super) fn duration(&self, now: Timestamp) -> Duration {
+        match &self.end {
+            Some(summary) => summary.duration,
+            None => now
+                .duration_since(self.info.started)
+                .try_into()
+                .unwrap_or_default(),
+        }
+    }
+
+    /// As `GET /calls/active` names things.
+    pub(super) fn as_active(&self, now: Timestamp) -> Value {
+        json!({
+            "id": self.info.id,
+            "status": CallStatus::InProgress,
+            "duration": seconds(self.duration(now)),
+            "direction": self.info.direction,
+            "phone": self.info.remote.as_ref().map(Party::reveal),
+            "started": self.info.started,
+            "state": self.state.map(|(_, new)| new.as_str()),
+        })
+    }
+
+    /// Under the names of the table `CALL_RECORDS_TABLE`.
+    pub(super) fn to_json(&self, now: Timestamp) -> Value {
+        let end = self.end.as_ref();
+        json!({
+            "call_uuid": self.info.id,
+            "phone_number": self.info.remote.as_ref().map(Party::reveal),
+            "direction": self.info.direction,
+            "status": end.map_or(CallStatus::InProgress, |end| end.status),
+            "outcome": end.map(|end| end.outcome),
+            "start_time": self.info.started,
+            "end_time": end.map(|end| end.ended),
+            "duration_seconds": seconds(self.duration(now)),
+            "usage": end.map_or_else(Usage::default, |end| end.usage),
+        })
+    }
+
+    pub(super) fn to_json_with_lines(&self, now: Timestamp) -> Value {
+        let mut value = self.to_json(now);
+        value["utterances"] = json!(self.lines);
+        value
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(live) = &self.live {
+            // An error only says that nobody listens.
+            live.send(event).ok();
+        }
+    }
+}
+
+/// Seconds with milliseconds.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
+
+/// Hours of talk. Of a longer call the first lines are in its transcript file alone.
+const LINES_KEPT: usize = 5_000;
+/// A long reply. Older captions are of no use.
+const CAPTIONS_KEPT: usize = 20;
+/// What a follower may be late by before it is caught up from the record.
+const EVENTS_AHEAD: usize = 64;
