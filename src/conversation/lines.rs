@@ -5,7 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Action, Conversation, timer::Timer};
-use crate::transcript::{Speaker, Utterance};
+use crate::{
+    clock::whole_millis,
+    transcript::{Speaker, Utterance},
+};
 
 impl Conversation {
     /// Records the lines of the agent that are certain.
@@ -39,11 +42,10 @@ impl Conversation {
         }));
     }
 
+    /// In whole milliseconds, as files keep it: a line has one time wherever it is read.
     pub(super) fn wall(&self, at: Instant) -> Timestamp {
         let since = at.saturating_duration_since(self.epoch);
-        self.setup
-            .started
-            .checked_add(since)
-            .unwrap_or(self.setup.started)
+        let at = self.setup.started.checked_add(since);
+        whole_millis(at.unwrap_or(self.setup.started))
     }
 }
