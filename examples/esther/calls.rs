@@ -359,9 +359,9 @@ fn ended(summary: &CallSummary) -> Event {
     }
 }
 
-/// Seconds with milliseconds.
+/// Seconds with whole milliseconds, as transcript files have them.
 pub(crate) fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000).as_secs_f64()
 }
 
 /// Enough to look back on a day; a few megabytes.
