@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod callers;
 mod crash;
 mod drain;
 mod follower;

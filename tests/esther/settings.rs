@@ -190,3 +190,35 @@ pub(crate) async fn full_after_one(esther: &Esther) {
     esther.idle().await;
     assert_eq!(carrier.violations(), []);
 }
+
+/// Callers come at once; each must hear either the agent or the sentence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rush_of_callers_gets_no_more_lines_than_there_are() {
+    let esther = Launch::local().set("MAX_CALLS", "2").start().await;
+    let carrier = esther.carrier();
+    let rush = (0..6).map(|_| carrier.place_inbound(inbound()));
+    let calls = futures::future::join_all(rush).await;
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|call| call.expect("an NCCO"))
+        .collect();
+    let (connected, turned_away): (Vec<_>, Vec<_>) = calls
+        .iter()
+        .partition(|call| call.ncco()[0]["action"] == "connect");
+    for call in &connected {
+        let heard = call.wait_heard(std::time::Duration::from_millis(500)).await;
+        assert!(
+            heard,
+            "a line that was promised is there: {:?}",
+            call.closes()
+        );
+    }
+    assert_eq!((connected.len(), turned_away.len()), (2, 4));
+    drop(calls);
+    esther.idle().await;
+    let next = carrier.place_inbound(inbound()).await.expect("an NCCO");
+    assert!(next.wait_heard(std::time::Duration::from_millis(200)).await);
+    drop(next);
+    assert_eq!(carrier.violations(), []);
+    esther.stop().await.went_well();
+}

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message},
+    tungstenite::{Error, Message, client::IntoClientRequest},
 };
 
 use crate::service::{Answer, Esther, PATIENCE};
@@ -48,8 +48,8 @@ impl Channel {
 }
 
 /// Opens a socket, or says with which status that was refused.
-pub(crate) async fn connect(url: &str) -> Result<Socket, u16> {
-    let connected = timeout(PATIENCE, connect_async(url)).await;
+pub(crate) async fn connect(to: impl IntoClientRequest + Unpin) -> Result<Socket, u16> {
+    let connected = timeout(PATIENCE, connect_async(to)).await;
     match connected.expect("an answer in time") {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(response.status().as_u16()),
@@ -106,10 +106,18 @@ enum Order {
 impl Softphone {
     /// Calls, with the microphone in pieces of this many bytes. `wishes` go behind the address.
     pub(crate) async fn call(esther: &Esther, wishes: &str, piece: usize) -> Self {
+        Self::call_with(esther, wishes, piece, None).await
+    }
+
+    /// The same, with instructions of its own.
+    pub(crate) async fn call_with(
+        esther: &Esther,
+        wishes: &str,
+        piece: usize,
+        prompt: Option<&str>,
+    ) -> Self {
         let channel = Channel::create(esther).await;
-        let socket = connect(&(channel.url + wishes))
-            .await
-            .expect("a good token");
+        let socket = connect(channel.url + wishes).await.expect("a good token");
         let (commands, orders) = mpsc::channel(16);
         let (log, got) = watch::channel(Vec::new());
         tokio::spawn(talk(socket, piece, orders, log));
@@ -118,9 +126,12 @@ impl Softphone {
             commands,
             got,
         };
-        for kind in ["promptStart", "audioStart"] {
-            phone.send(json!({"type": kind}).to_string()).await;
+        phone.send(json!({"type": "promptStart"}).to_string()).await;
+        if let Some(prompt) = prompt {
+            let control = json!({"type": "systemPrompt", "data": prompt});
+            phone.send(control.to_string()).await;
         }
+        phone.send(json!({"type": "audioStart"}).to_string()).await;
         phone
     }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use novavoice::telephony::channel::ChannelTokens;
-use tokio_tungstenite::tungstenite::Message;
+use novavoice::{telephony::channel::ChannelTokens, testkit::vonage::Token};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 use crate::{
-    nova::socket,
+    nova::{SECRET, carrier, socket},
     service::{Answer, Launch, inbound},
     softphone::{Channel, closed, connect},
 };
@@ -17,6 +17,7 @@ const TOKEN: &str = "a-token-of-the-black-box";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_opens_with_a_fresh_token_of_its_own_channel_once() {
     let launch = Launch::local().set("ESTHER_API_TOKEN", TOKEN);
+    let launch = launch.set("VONAGE_SIGNATURE_SECRET", SECRET);
     let esther = launch.set("RUST_LOG", "debug").start().await;
     let base = esther.url("/socket").replace("http:", "ws:");
     let address = |channel: &str, token: &str| format!("{base}?channel={channel}&token={token}");
@@ -53,6 +54,25 @@ async fn a_socket_opens_with_a_fresh_token_of_its_own_channel_once() {
         .await;
     refused.is_problem(403);
 
+    // Whoever says to be the carrier must be; and a refusal costs nobody their token.
+    let url = address("carried", &node.issue("carried", Timestamp::now()));
+    for forged in [
+        "Bearer a.b.c".to_owned(),
+        bearer(
+            &carrier(&esther)
+                .signer()
+                .expect("it signs")
+                .token(b"")
+                .corrupt(),
+        ),
+    ] {
+        let mut request = url.as_str().into_client_request().expect("an address");
+        let headers = request.headers_mut();
+        headers.insert("authorization", forged.parse().expect("plain"));
+        assert_eq!(connect(request).await.err(), Some(403), "{forged}");
+    }
+    drop(connect(&url).await.expect("still good"));
+
     let stop = || vec![Message::text(r#"{"type":"stopAudio"}"#)];
     for (id, token) in [
         (one.id.as_str(), one.token.as_str()),
@@ -73,8 +93,7 @@ async fn a_socket_opens_with_a_fresh_token_of_its_own_channel_once() {
     }
 
     // So it is with the token of a call flow.
-    let call = esther
-        .carrier()
+    let call = carrier(&esther)
         .place_inbound(inbound())
         .await
         .expect("an NCCO");
@@ -89,5 +108,9 @@ async fn a_socket_opens_with_a_fresh_token_of_its_own_channel_once() {
     assert_eq!(call.violations(), []);
     let ended = esther.stop().await;
     ended.went_well();
-    ended.says_nothing_of(&[&token, TOKEN, &one.token, &two.token, &old]);
+    ended.says_nothing_of(&[&token, TOKEN, SECRET, &one.token, &two.token, &old]);
+}
+
+fn bearer(token: &Token) -> String {
+    format!("Bearer {}", token.build())
 }
