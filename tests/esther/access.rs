@@ -3,7 +3,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::header::AUTHORIZATION;
 
-use crate::service::{Answer, Esther, Launch};
+use crate::{
+    answer::Answer,
+    service::{Esther, Launch},
+};
 
 const TOKEN: &str = "a-token-of-the-black-box";
 

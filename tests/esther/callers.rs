@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use futures::{SinkExt, StreamExt};
 use novavoice::testkit::{
-    bedrock::{Dialogue, Reply, SessionScript},
-    vonage::InboundCall,
+    bedrock::{Dialogue, Headers, Mark, Reply, SessionScript},
+    vonage::{CallEnd, InboundCall},
 };
 use serde_json::json;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     follower::Follower,
-    nova::Nova,
-    service::{CALLED, Launch, inbound, soon},
-    softphone::{Got, Softphone, reply_end, text},
+    nova::{Nova, carrier},
+    service::{CALLED, Launch, inbound, soon, until},
+    softphone::{Channel, Got, Softphone, connect, reply_end, text},
 };
 
 /// Connected again twice, each time with a fresh token; then a spoken apology.
@@ -85,6 +88,9 @@ async fn callers_with_strange_names_are_taken_like_any_other() {
             call.wait_heard(Duration::from_millis(200)).await,
             "{uuid:?}"
         );
+        let path = format!("/calls/{}", escaped(uuid));
+        assert_eq!(esther.json(&path).await["call_uuid"], uuid);
+        Follower::of(&esther, &escaped(uuid), None).await;
         call.hang_up();
         soon(call.ended()).await;
         assert_eq!(call.violations(), [], "{uuid:?}");
@@ -153,12 +159,11 @@ async fn a_browser_talks_with_nova_sonic_under_instructions_of_its_own() {
     let next = phone
         .until("the interruption", next, reply_end("INTERRUPTED"))
         .await;
-    let said = |got: &[Got], is: &dyn Fn(&Got) -> bool| got.iter().any(|got| is(got));
     let next = phone
         .until("the answer", next, text("ASSISTANT", "Yes, I hear"))
         .await;
     assert!(
-        said(&phone.got(), &text("USER", "Wait a moment.")),
+        phone.got().iter().any(text("USER", "Wait a moment.")),
         "{:#?}",
         phone.events()
     );
@@ -176,4 +181,138 @@ async fn a_browser_talks_with_nova_sonic_under_instructions_of_its_own() {
     let ended = esther.stop().await;
     ended.went_well();
     ended.says_nothing_of(&["parrot", "one two", "wait a moment", "i hear you"]);
+}
+
+/// Where leg and model share a rate, audio passes as it is: each leg gets frames of its own rate,
+/// and the model is asked for that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn legs_of_every_rate_are_served_at_their_own() {
+    let hello = Dialogue::answering([Reply::of([("Good morning.", 1_500)])]);
+    let nova = Nova::start(SessionScript::converse(hello)).await;
+    let esther = nova.launch().start().await;
+    for (session, rate) in [8_000_usize, 24_000].into_iter().enumerate() {
+        let channel = Channel::create(&esther).await;
+        let mut socket = connect(&channel.url).await.expect("a good token");
+        let hello = json!({
+            "event": "websocket:connected",
+            "content-type": format!("audio/l16;rate={rate}"),
+        });
+        socket
+            .send(Message::text(hello.to_string()))
+            .await
+            .expect("open");
+        let frame = rate / 50 * 2;
+        let mut audio = Vec::new();
+        let second = 50 * frame;
+        let listen = async {
+            let mut beat = tokio::time::interval(Duration::from_millis(20));
+            while audio.len() < second {
+                tokio::select! {
+                    _ = beat.tick() => {
+                        let silence = Message::binary(vec![0; frame]);
+                        socket.send(silence).await.expect("open");
+                    }
+                    message = socket.next() => match message.expect("open").expect("readable") {
+                        Message::Binary(pcm) => {
+                            assert_eq!(pcm.len(), frame, "{rate}");
+                            audio.extend_from_slice(&pcm);
+                        }
+                        Message::Text(text) => assert!(text.contains("notify"), "{text}"),
+                        _ => {}
+                    },
+                }
+            }
+        };
+        soon(listen).await;
+        let marks = Mark::find_all(&audio);
+        let mut expected = (0..).step_by(5);
+        let off = marks
+            .iter()
+            .find(|mark| Some(mark.position) != expected.next());
+        assert!(
+            off.is_none() && marks.len() * 5 >= rate,
+            "{rate}: {off:?} of {}",
+            marks.len()
+        );
+        socket.close(None).await.expect("open");
+        let session = soon(nova.bedrock.session(session)).await;
+        let events = session.events();
+        let output = &events[1]["event"]["promptStart"]["audioOutputConfiguration"];
+        assert_eq!(output["sampleRateHertz"], rate, "{events:#?}");
+    }
+    nova.closed_by_the_book(2).await;
+    esther.idle().await;
+    esther.stop().await.went_well();
+}
+
+/// A service that takes the stream and says nothing: neither a caller who leaves nor the end of
+/// the process waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_never_answers_holds_nothing_up() {
+    let silent = SessionScript::default().headers(Headers::Never);
+    let nova = Nova::start(silent).await;
+    let esther = nova.launch().set("DRAIN_SECONDS", "0").start().await;
+    let carrier = carrier(&esther);
+    let call = carrier.place_inbound(inbound()).await.expect("an NCCO");
+    soon(nova.bedrock.session(0)).await;
+    let began = Instant::now();
+    call.hang_up();
+    soon(call.ended()).await;
+    esther.idle().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+
+    let call = carrier.place_inbound(inbound()).await.expect("an NCCO");
+    soon(nova.bedrock.session(1)).await;
+    let began = Instant::now();
+    let ended = esther.stop().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    soon(call.ended()).await;
+    for session in nova.bedrock.sessions() {
+        assert!(session.end.is_some(), "{session:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hang_up_before_the_first_word_is_one_after_it() {
+    let esther = Launch::local().start().await;
+    let call = esther
+        .carrier()
+        .place_inbound(inbound())
+        .await
+        .expect("an NCCO");
+    let hangup = format!("/calls/{}/hangup", call.uuid());
+    let began = Instant::now();
+    until("the call", async || {
+        (esther.post(&hangup).await.status == 202).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        let again = esther.post(&hangup).await.status;
+        assert!(matches!(again, 202 | 404), "{again}");
+    }
+    assert_eq!(soon(call.ended()).await, CallEnd::Finished);
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!((call.connections(), call.closes()), (1, vec![Some(1000)]));
+    assert_eq!(call.violations(), []);
+    esther.idle().await;
+    esther.stop().await.went_well();
+}
+
+/// `text` as one segment of a path.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::{
     follower::Follower,
-    service::{Launch, Transcript, inbound, until},
+    service::{Launch, inbound, until},
     softphone::{Softphone, reply_end, text},
+    transcript::Transcript,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,7 @@ async fn on_sigterm_calls_go_on_for_the_drain_and_are_then_closed_by_the_book() 
     soon(call.ended()).await;
     check_carrier(&carrier, &call);
     let folder = transcripts.path().join("transcripts");
-    let transcript = crate::service::Transcript::find(&folder, call.uuid());
+    let transcript = crate::transcript::Transcript::find(&folder, call.uuid());
     assert!(
         transcript.said()[0].starts_with("Assistant: one two"),
         "{transcript:?}"

@@ -63,11 +63,11 @@ impl Follower {
         self.0.borrow().clone()
     }
 
-    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Stream) -> bool) -> Stream {
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Stream) -> bool + Send) -> Stream {
         let mut stream = self.0.clone();
-        let found = timeout(PATIENCE, stream.wait_for(|stream| is(stream))).await;
-        match found {
-            Ok(Ok(stream)) => stream.clone(),
+        let found = async { stream.wait_for(is).await.ok().map(|stream| stream.clone()) };
+        match timeout(PATIENCE, found).await {
+            Ok(Some(stream)) => stream,
             _ => panic!("in vain waited for {what}: {:#?}", self.now()),
         }
     }

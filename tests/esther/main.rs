@@ -6,17 +6,21 @@
 )]
 
 mod access;
+mod answer;
 mod api;
 mod callers;
 mod crash;
+mod documents;
 mod drain;
 mod follower;
 mod keyless;
 mod model;
 mod nova;
+mod program;
 mod service;
 mod settings;
 mod sockets;
 mod softphone;
 mod tokens;
+mod transcript;
 mod webhooks;

@@ -1,15 +1,15 @@
 //! The service as its users have it: a process with an address, folders and logs.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use novavoice::testkit::vonage::{FakeVonage, InboundCall, Options};
-use reqwest::{Client, RequestBuilder, header::HeaderMap};
+use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -18,6 +18,8 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+
+use crate::{answer::Answer, program::binary, transcript::Transcript};
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -308,97 +310,6 @@ impl Esther {
     }
 }
 
-/// The files of one call.
-#[derive(Debug)]
-pub(crate) struct Transcript {
-    pub(crate) name: String,
-    pub(crate) text: String,
-    pub(crate) record: Option<Value>,
-}
-
-impl Transcript {
-    pub(crate) fn find(folder: &Path, call: &str) -> Self {
-        let files: Vec<PathBuf> = fs::read_dir(folder)
-            .expect("the folder of transcripts")
-            .map(|file| file.expect("a file").path())
-            .filter(|path| path.to_string_lossy().contains(call))
-            .collect();
-        let end = |end: &str| {
-            let mut those = files
-                .iter()
-                .filter(|path| path.extension().is_some_and(|it| it == end));
-            let one = those.next();
-            assert_eq!(those.next(), None, "never two files of one call");
-            one
-        };
-        let path = end("md").unwrap_or_else(|| panic!("no transcript of {call} in {files:?}"));
-        let record = end("json").map(|path| {
-            let text = fs::read_to_string(path).expect("readable");
-            serde_json::from_str(&text).expect("JSON")
-        });
-        let name = path.file_name().expect("a file").to_string_lossy();
-        Self {
-            name: name.into_owned(),
-            text: fs::read_to_string(path).expect("readable"),
-            record,
-        }
-    }
-
-    /// What was said, each as `Speaker: words`.
-    pub(crate) fn said(&self) -> Vec<&str> {
-        let lines = self.text.lines().filter(|line| line.starts_with('['));
-        lines
-            .filter_map(|line| line.split_once("] ").map(|(_, said)| said))
-            .collect()
-    }
-}
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    pub(crate) async fn to(request: RequestBuilder) -> Self {
-        let response = timeout(PATIENCE, request.send()).await;
-        let response = response.expect("an answer in time").expect("an answer");
-        Self {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: response.text().await.expect("a whole body"),
-        }
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name).map(|value| value.to_str());
-        value.unwrap_or(Ok("")).expect("text")
-    }
-
-    /// Checks that it is a problem of RFC 9457 with this status.
-    #[track_caller]
-    pub(crate) fn is_problem(&self, status: u16) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(
-            self.header("content-type"),
-            "application/problem+json",
-            "{self:?}"
-        );
-        let problem = self.json();
-        assert_eq!(problem["status"], status, "{self:?}");
-        for member in ["type", "title", "detail"] {
-            let text = problem[member].as_str().unwrap_or_default();
-            assert!(text.len() > 3, "{member} in {self:?}");
-        }
-    }
-}
-
 /// An inbound call of the usual caller.
 pub(crate) fn inbound() -> InboundCall {
     InboundCall::new(CALLER, CALLED)
@@ -421,55 +332,6 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
 /// Whatever is waited for must come.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it comes in time")
-}
-
-/// The example's executable, up to date. `cargo test` builds an example that has tests of its own
-/// as these tests alone, so cargo is asked for the program; where these tests run without cargo,
-/// what lies beside them must do.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let test = env::current_exe().expect("a path");
-        let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/test");
-        if let Some(cargo) = env::var_os("CARGO") {
-            build(&cargo, profile);
-        }
-        let binary = profile
-            .join("examples")
-            .join("esther")
-            .with_extension(env::consts::EXE_EXTENSION);
-        assert!(
-            binary.is_file(),
-            "{} is missing: run `cargo build --example esther` first",
-            binary.display()
-        );
-        binary
-    })
-}
-
-fn build(cargo: &std::ffi::OsStr, profile: &Path) {
-    let target = profile.parent().expect("target/PROFILE");
-    let profile = match profile.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let built = std::process::Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--example",
-            "esther",
-            "--profile",
-            profile,
-        ])
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(
-        built.expect("cargo runs").success(),
-        "the example does not build"
-    );
 }
 
 /// What is open right now.

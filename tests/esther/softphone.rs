@@ -17,7 +17,10 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest},
 };
 
-use crate::service::{Answer, Esther, PATIENCE};
+use crate::{
+    answer::Answer,
+    service::{Esther, PATIENCE},
+};
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -146,11 +149,8 @@ impl Softphone {
     }
 
     async fn order(&self, order: Order) {
-        self.commands
-            .send(order)
-            .await
-            .ok()
-            .expect("an open socket");
+        let sent = self.commands.send(order).await;
+        assert!(sent.is_ok(), "the socket is closed");
     }
 
     pub(crate) fn got(&self) -> Vec<Got> {
@@ -159,7 +159,12 @@ impl Softphone {
 
     /// Waits until what came, from the message `from` on, has something for which this holds;
     /// gives the number of the message after it.
-    pub(crate) async fn until(&self, what: &str, from: usize, is: impl Fn(&Got) -> bool) -> usize {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        from: usize,
+        is: impl Fn(&Got) -> bool + Send + Sync,
+    ) -> usize {
         let mut got = self.got.clone();
         let found = async {
             let place = |got: &Vec<Got>| got.iter().skip(from).position(&is);

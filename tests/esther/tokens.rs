@@ -7,8 +7,9 @@ use novavoice::{telephony::channel::ChannelTokens, testkit::vonage::Token};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 use crate::{
+    answer::Answer,
     nova::{SECRET, carrier, socket},
-    service::{Answer, Launch, inbound},
+    service::{Launch, inbound},
     softphone::{Channel, closed, connect},
 };
 

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    answer::Answer,
     nova::{APPLICATION, SECRET, carrier},
-    service::{Answer, CALLED, CALLER, Esther, Launch},
+    service::{CALLED, CALLER, Esther, Launch},
 };
 
 const ANSWER: &str = "/webhooks/answer";
