@@ -171,5 +171,103 @@ impl Inner {
     }
 }
 
+<<<<<<< HEAD
+=======
+impl Record {
+    fn tell(&self, event: Event) {
+        if let Some(live) = &self.live {
+            // An error only says that nobody listens.
+            live.send(event).ok();
+        }
+    }
+
+    fn end(&mut self, summary: CallSummary) {
+        self.tell(ended(&summary));
+        self.end = Some(summary);
+        self.live = None;
+    }
+
+    fn duration(&self, now: Timestamp) -> Duration {
+        match &self.end {
+            Some(summary) => summary.duration,
+            None => now
+                .duration_since(self.info.started)
+                .try_into()
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The record under the names of the table `CALL_RECORDS_TABLE`.
+    fn to_json(&self, now: Timestamp) -> Value {
+        let end = self.end.as_ref();
+        json!({
+            "call_uuid": self.info.id,
+            "phone_number": self.info.remote.as_ref().map(Party::reveal),
+            "direction": self.info.direction,
+            "status": end.map_or(CallStatus::InProgress, |end| end.status),
+            "outcome": end.map(|end| end.outcome),
+            "start_time": self.info.started,
+            "end_time": end.map(|end| end.ended),
+            "duration_seconds": seconds(self.duration(now)),
+            "usage": end.map_or_else(Usage::default, |end| end.usage),
+        })
+    }
+}
+
+/// What is to be told at once, and where more comes from while the call goes on.
+type Subscription = (VecDeque<Event>, Option<broadcast::Receiver<Event>>);
+
+struct Follower {
+    calls: Calls,
+    call: CallId,
+    /// The last line that was told.
+    after: u64,
+    backlog: VecDeque<Event>,
+    live: Option<broadcast::Receiver<Event>>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = match self.backlog.pop_front() {
+                Some(event) => event,
+                None => match self.live.as_mut()?.recv().await {
+                    Ok(event) => event,
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        let again = self.calls.subscribe(&self.call, self.after)?;
+                        (self.backlog, self.live) = again;
+                        continue;
+                    }
+                },
+            };
+            match &event {
+                Event::Utterance(line) if line.seq <= self.after => continue,
+                Event::Utterance(line) => self.after = line.seq,
+                Event::Ended { .. } => {
+                    self.backlog.clear();
+                    self.live = None;
+                }
+                Event::Caption { .. } | Event::State { .. } => {}
+            }
+            return Some(event);
+        }
+    }
+}
+
+fn ended(summary: &CallSummary) -> Event {
+    Event::Ended {
+        status: summary.status,
+        outcome: summary.outcome,
+        duration: summary.duration,
+    }
+}
+
+/// Seconds with whole milliseconds, as transcript files have them.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000).as_secs_f64()
+}
+
+>>>>>>> blackbox
 /// Enough to look back on a day; a few megabytes.
 const CALLS_KEPT: usize = 1_000;

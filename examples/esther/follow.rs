@@ -5,13 +5,14 @@ use std::sync::Arc;
 use novavoice::agent::{AgentEvent, AgentHandle, EventKind};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::{calls::Calls, clock::wall, metrics::Metrics, speech::StandIn};
+use crate::{calls::Calls, clock::wall, gate::Gate, metrics::Metrics, speech::StandIn};
 
 /// Where the agent's reports go.
 #[derive(Clone)]
 pub(crate) struct Follower {
     pub(crate) calls: Calls,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) gate: Gate,
     pub(crate) stand_in: Option<Arc<StandIn>>,
 }
 
@@ -37,6 +38,7 @@ impl Follower {
             EventKind::Started(info) => {
                 self.calls.started(info);
                 self.metrics.started();
+                self.gate.begun();
             }
             EventKind::State { old, new } => self.calls.state(call, *old, *new),
             EventKind::Caption { speaker, text } => self.calls.caption(call, *speaker, text),

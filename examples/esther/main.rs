@@ -6,6 +6,7 @@ mod calls;
 mod clock;
 mod config;
 mod follow;
+mod gate;
 mod http;
 mod metrics;
 mod persona;

@@ -5,20 +5,19 @@ mod tests;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use anyhow::Context;
 use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
-    agent::{AgentConfig, AgentHandle, Prompt, VoiceAgent},
+    agent::{AgentConfig, Prompt, VoiceAgent},
     lead::Discard as NoLeads,
     model::SpeechModel,
     private::Private,
     telephony::{
         Both,
-        admission::Admission,
         browser::{Browser, BrowserConfig},
         channel::ChannelTokens,
         socket::{self, SocketConfig, Sockets},
@@ -33,6 +32,7 @@ use crate::{
     calls::Calls,
     config::{self, Config},
     follow::Follower,
+    gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
     persona,
@@ -150,6 +150,7 @@ impl Service {
             follower: Follower {
                 calls,
                 metrics,
+                gate,
                 stand_in: speech.stand_in,
             },
             readiness,
@@ -219,37 +220,6 @@ async fn reached(mut stop: watch::Receiver<Stop>, stage: Stop) {
     if stop.wait_for(|now| *now >= stage).await.is_err() {
         // Nobody can ask for it any more.
         std::future::pending::<()>().await;
-    }
-}
-
-/// Says whether there is room for a call. Made before the agent that it counts the calls of.
-struct Gate {
-    agent: Arc<OnceLock<AgentHandle>>,
-    max_calls: usize,
-    readiness: Readiness,
-}
-
-impl Gate {
-    fn new(max_calls: usize, readiness: &Readiness) -> Self {
-        Self {
-            agent: Arc::default(),
-            max_calls,
-            readiness: readiness.clone(),
-        }
-    }
-
-    fn admission(&self) -> Admission {
-        let (agent, readiness) = (Arc::clone(&self.agent), self.readiness.clone());
-        let max_calls = self.max_calls;
-        Admission::new(move || {
-            let calls = agent.get().map_or(0, |agent| agent.counts().calls);
-            calls < max_calls && !readiness.is_draining()
-        })
-    }
-
-    fn open(&self, agent: AgentHandle) {
-        // Called once; a second handle would be of the same agent.
-        self.agent.set(agent).ok();
     }
 }
 

@@ -17,8 +17,11 @@ use novavoice::{
     conversation::AgentState,
     model::scripted::{Script, Scripted},
     telephony::{
-        browser::BrowserConfig, channel::ChannelTokens, memory::Loopback, socket::SocketConfig,
-        vonage::VonageConfig,
+        browser::BrowserConfig,
+        channel::ChannelTokens,
+        memory::Loopback,
+        socket::{self, SocketConfig},
+        vonage::{self, VonageConfig},
     },
 };
 use serde_json::{Value, json};
@@ -261,7 +264,9 @@ async fn the_page_loads_its_own_files_and_nothing_else() {
 async fn the_document_names_every_route_that_exists() {
     let document: Value = serde_json::from_str(OPENAPI).expect("JSON");
     assert_eq!(document["openapi"], "3.1.0");
-    let (app, router) = service(None);
+    let app = fixture(None);
+    let peers = vonage::webhooks(&app.vonage).merge(socket::router(app.sockets.clone()));
+    let router = super::app(app.clone(), peers);
     app.calls.started(&info("a-call"));
     app.calls.ended(&CallId::new("a-call"), &summary());
     let paths = document["paths"].as_object().expect("paths");

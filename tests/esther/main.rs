@@ -1,0 +1,26 @@
+//! The finished service as a black box: the real program as a process of its own, and nothing of
+//! it but HTTP, sockets, files and signals.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a real process runs in real time"
+)]
+
+mod access;
+mod answer;
+mod api;
+mod callers;
+mod crash;
+mod documents;
+mod drain;
+mod follower;
+mod keyless;
+mod model;
+mod nova;
+mod program;
+mod service;
+mod settings;
+mod sockets;
+mod softphone;
+mod tokens;
+mod transcript;
+mod webhooks;
