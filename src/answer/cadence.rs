@@ -37,6 +37,14 @@ impl Cadence {
         true
     }
 
+    /// Ends what is being said: from here on nobody counts.
+    pub(super) fn stop(&mut self, now: Instant) {
+        if let Some(since) = self.speaking.take() {
+            self.spoken += length(since, now);
+            self.ended = Some(now);
+        }
+    }
+
     pub(super) const fn is_speaking(&self) -> bool {
         self.speaking.is_some()
     }

@@ -275,7 +275,7 @@ impl AnswerDetector {
     /// speech is `due` to be judged, doubt is no verdict yet, and a person is not interrupted.
     fn judge(&mut self, due: bool) {
         let scales = self.weigh();
-        let (likeliest, confidence, mut reasons) = scales.read();
+        let (likeliest, confidence, mut reasons) = scales.read(self.config.verdict_from);
         let answered_by = if confidence >= self.config.verdict_from {
             likeliest
         } else {
@@ -311,6 +311,7 @@ impl AnswerDetector {
         }
         if answered_by == AnsweredBy::Human {
             self.human_at = self.human_at.or(Some(self.now));
+            self.cadence.stop(self.now);
         }
         self.standing = Some(verdict.clone());
         if self.verdicts.len() == MOST_VERDICTS {

@@ -46,6 +46,7 @@ pub(super) const RULES: &[Rule] = &[
         &[
             "speaking $",
             "this is .. speaking",
+            "this is .. $",
             "here $",
             "habla",
             "this is she|he|her|him",
@@ -303,7 +304,8 @@ pub(super) const RULES: &[Rule] = &[
         [-1.0, -1.0, 0.0, 0.0, 5.5],
         &[
             "not in service",
-            "no longer in service|monitored",
+            "no longer in service",
+            "no longer monitored",
             "has been disconnected|changed",
             "out of service",
             "cannot be completed",
@@ -312,7 +314,8 @@ pub(super) const RULES: &[Rule] = &[
             "check the number",
             "circuits are",
             "the number you have dialed|dialled",
-            "not reachable|accepting calls",
+            "is not reachable",
+            "not accepting calls",
             "unable to receive|accept calls",
             "not wish to receive",
             "has blocked",
@@ -326,7 +329,8 @@ pub(super) const RULES: &[Rule] = &[
         [-1.0, -2.5, 0.0, 0.0, 7.0],
         &[
             "mailbox|mail|box .. is full",
-            "not been? set up|initialized|activated",
+            "not been? initialized|activated",
+            "not been? set up",
             "has not been .. set up",
             "cannot|not accept|accepting|take|record .. messages",
         ],

@@ -70,7 +70,7 @@ pub struct Verdict {
     pub beep: bool,
     /// When it was found, since the call was answered.
     pub at: Duration,
-    /// What speaks for the likeliest answer, in the order in which it came.
+    /// What speaks for the answer, and all that counted where that is uncertain.
     pub reasons: Vec<Reason>,
 }
 
@@ -99,6 +99,8 @@ pub enum Reason {
     VeryLongGreeting,
     /// Few words and nothing that a machine says.
     FewWords,
+    /// A sentence or two, and nothing that a machine says.
+    PlainWords,
     /// Many words and nothing that a person says.
     ManyWords,
     /// Words of this kind: the rule's name.
@@ -154,8 +156,9 @@ impl Scales {
         self.signs.push((reason, weights));
     }
 
-    /// The likeliest answer, how likely it is, and what speaks for it.
-    pub(super) fn read(&self) -> (AnsweredBy, f32, Vec<Reason>) {
+    /// The likeliest answer, how likely it is, and what speaks for it; all that counts if it is
+    /// less likely than `from`.
+    pub(super) fn read(&self, from: f32) -> (AnsweredBy, f32, Vec<Reason>) {
         let top = (0..self.sum.len()).fold(0, |best, index| {
             if self.sum[index] > self.sum[best] {
                 index
@@ -164,9 +167,10 @@ impl Scales {
             }
         });
         let all: f32 = self.sum.iter().map(|x| (x - self.sum[top]).exp()).sum();
+        let confidence = 1.0 / all;
         let speaks_for_it = |weights: &Weights| {
             let mean = weights.iter().sum::<f32>() / weights.len() as f32;
-            weights[top] >= mean
+            weights[top] >= mean || confidence < from
         };
         let reasons = self
             .signs
@@ -174,7 +178,7 @@ impl Scales {
             .filter(|(_, weights)| speaks_for_it(weights))
             .map(|(reason, _)| *reason)
             .collect();
-        (ANSWERS[top], 1.0 / all, reasons)
+        (ANSWERS[top], confidence, reasons)
     }
 }
 
@@ -207,7 +211,7 @@ mod tests {
         let mut scales = Scales::new([1.0, 0.0, 0.0, 0.0, 0.0]);
         scales.add(Reason::CarrierHuman, [1.0, 0.0, 0.0, 0.0, 0.0]);
         scales.add(Reason::Beep, [0.0, 6.0, 0.0, 0.0, 0.0]);
-        let (answer, confidence, reasons) = scales.read();
+        let (answer, confidence, reasons) = scales.read(0.6);
         assert_eq!(answer, AnsweredBy::MachineVm);
         assert!((0.95..1.0).contains(&confidence), "{confidence}");
         assert_eq!(reasons, [Reason::Beep]);

@@ -79,10 +79,13 @@ impl Words {
         }
         let machine = self.met.iter().any(|rule| is_machine(&RULES[*rule]));
         let human = self.met.iter().any(|rule| RULES[*rule].weights[0] > 0.5);
-        if (1..=FEW).contains(&self.all.len()) && !machine {
-            scales.add(Reason::FewWords, [1.0, 0.0, 0.0, 0.0, 0.0]);
-        } else if self.all.len() > MANY && !human {
-            scales.add(Reason::ManyWords, [-0.7, 0.3, 0.3, 0.0, 0.0]);
+        match self.all.len() {
+            0 => {}
+            1..=FEW if !machine => scales.add(Reason::FewWords, [1.0, 0.0, 0.0, 0.0, 0.0]),
+            ..=MANY if !machine => scales.add(Reason::PlainWords, [0.6, 0.0, 0.0, 0.0, 0.0]),
+            ..=MANY => {}
+            _ if !human => scales.add(Reason::ManyWords, [-0.7, 0.3, 0.3, 0.0, 0.0]),
+            _ => {}
         }
     }
 }
