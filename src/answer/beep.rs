@@ -1,10 +1,7 @@
 //! The tones that machines answer with.
 
-use std::f32::consts::TAU;
-
-use microfft::real::rfft_256;
-
-use crate::audio::{AudioFrame, SampleRate, vad::tone::take_peak};
+use super::pitch::PitchFinder;
+use crate::audio::AudioFrame;
 
 /// Finds the beep of a voicemail in what the callee's line sends: one pure tone of 400 to 2000 Hz
 /// that lasts 150 to 1500 ms and stands alone. It finds fax tones and the three tones before an
@@ -19,12 +16,7 @@ use crate::audio::{AudioFrame, SampleRate, vad::tone::take_peak};
 /// spectrum only where a block is loud enough. One for each audio stream.
 #[derive(Debug)]
 pub struct BeepDetector {
-    /// The last 32 ms at 8 kHz.
-    recent: [f32; WINDOW],
-    taper: [f32; WINDOW],
-    /// How many samples of `recent` are new since it was last looked at.
-    new: usize,
-    decimator: Decimator,
+    pitch: PitchFinder,
     /// The tone that is heard now.
     run: Option<Run>,
     /// Tones that followed each other without a pause; the oldest are only counted.
@@ -53,10 +45,7 @@ impl BeepDetector {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            recent: [0.0; WINDOW],
-            taper: std::array::from_fn(|n| 0.5 - 0.5 * (TAU * n as f32 / WINDOW as f32).cos()),
-            new: 0,
-            decimator: Decimator::default(),
+            pitch: PitchFinder::new(),
             run: None,
             ended: [Run::default(); 3],
             count: 0,
@@ -71,61 +60,14 @@ impl BeepDetector {
 
     /// What has become certain with this frame. Frames follow each other without a gap.
     pub fn listen(&mut self, frame: &AudioFrame) -> Option<Sound> {
-        self.decimator.tune(frame.rate());
+        self.pitch.tune(frame.rate());
         let mut found = None;
         for sample in frame.samples() {
-            let Some(sample) = self.decimator.take(sample) else {
-                continue;
-            };
-            self.recent.rotate_left(usize::from(self.new == 0) * BLOCK);
-            self.recent[WINDOW - BLOCK + self.new] = sample;
-            self.new += 1;
-            if self.new == BLOCK {
-                self.new = 0;
-                let tone = self.tone();
+            if let Some(tone) = self.pitch.take(sample) {
                 found = self.step(tone).or(found);
             }
         }
         found
-    }
-
-    /// The pitch of what is heard in the window, if it is one pure tone.
-    fn tone(&self) -> Option<f32> {
-        let energy: f32 = self.recent.iter().map(|x| x * x).sum();
-        if energy < QUIETEST * WINDOW as f32 {
-            return None;
-        }
-        let mut samples = self.recent;
-        for (sample, taper) in samples.iter_mut().zip(self.taper) {
-            *sample *= taper;
-        }
-        let spectrum = rfft_256(&mut samples);
-        let mut power = [0.0; WINDOW / 2];
-        // Hum and a constant offset lie below and say nothing about the tone.
-        for (power, line) in power.iter_mut().zip(spectrum.iter()).skip(HUM) {
-            *power = line.re * line.re + line.im * line.im;
-        }
-        let lines = power;
-        let all: f32 = power.iter().sum();
-        let peak = take_peak(&mut power);
-        if peak.energy < SHARE * all {
-            return None;
-        }
-        // Between the lines: the logarithm of a Hann window's peak is nearly a parabola.
-        let at = |line: usize| lines.get(line).map_or(0.0, |x| (x + 1.0).ln());
-        let (left, middle, right) = (
-            at(peak.line.saturating_sub(1)),
-            at(peak.line),
-            at(peak.line + 1),
-        );
-        let bend = left - 2.0 * middle + right;
-        let aside = if bend < 0.0 {
-            (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
-        } else {
-            0.0
-        };
-        let hertz = (peak.line as f32 + aside) * HERTZ_PER_LINE;
-        (LOWEST..=HIGHEST).contains(&hertz).then_some(hertz)
     }
 
     fn step(&mut self, tone: Option<f32>) -> Option<Sound> {
@@ -197,62 +139,10 @@ impl Run {
     }
 }
 
-/// Every rate becomes 8 kHz: the mean of so many samples. What that lets through from above 4 kHz
-/// is hiss, and beeps have none.
-#[derive(Debug, Default)]
-struct Decimator {
-    by: u16,
-    sum: f32,
-    samples: u16,
-}
-
-impl Decimator {
-    fn tune(&mut self, rate: SampleRate) {
-        let by = match rate {
-            SampleRate::Hz8000 => 1,
-            SampleRate::Hz16000 => 2,
-            SampleRate::Hz24000 => 3,
-        };
-        if self.by != by {
-            *self = Self {
-                by,
-                ..Self::default()
-            };
-        }
-    }
-
-    fn take(&mut self, sample: i16) -> Option<f32> {
-        self.sum += f32::from(sample);
-        self.samples += 1;
-        (self.samples == self.by).then(|| {
-            self.samples = 0;
-            std::mem::take(&mut self.sum) / f32::from(self.by)
-        })
-    }
-}
-
-/// 32 ms at 8 kHz.
-const WINDOW: usize = 256;
-const HERTZ_PER_LINE: f32 = 8_000.0 / WINDOW as f32;
-
-/// 20 ms at 8 kHz: how often the window is looked at.
-const BLOCK: usize = 160;
-
-/// The lines below 125 Hz.
-const HUM: usize = 4;
-
-/// -50 dBFS as a mean square: quieter than any beep that is meant to be heard.
-const QUIETEST: f32 = 32_768.0 * 32_768.0 * 1e-5;
-
-/// A tone with noise 8 dB below it, or with a third harmonic as strong as a square wave's.
-const SHARE: f32 = 0.85;
-
-/// The beep's pitches, with a little more on each side for those that are off.
-const LOWEST: f32 = 390.0;
+/// 2 kHz, and a little more for those that are off; the lowest is the ear's.
 const BEEP_HIGHEST: f32 = 2_020.0;
 
-/// Modems answer with up to 2250 Hz.
-const HIGHEST: f32 = 2_300.0;
+/// Fax machines answer with 2100 Hz, modems with up to 2250 Hz.
 const FAX: f32 = 2_080.0;
 
 /// A second.
@@ -281,7 +171,10 @@ const INFORMATION_BLOCKS: u32 = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::vad::signals::{Signal, frames};
+    use crate::audio::{
+        SampleRate,
+        vad::signals::{Signal, frames},
+    };
 
     /// What is heard in these sounds one after the other.
     fn heard(sounds: &[Signal], rate: SampleRate) -> Vec<Sound> {

@@ -59,6 +59,7 @@ pub use verdict::{AnsweredBy, Reason, Verdict};
 
 mod cadence;
 mod phrases;
+mod pitch;
 mod words;
 
 use cadence::Cadence;

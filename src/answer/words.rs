@@ -79,13 +79,13 @@ impl Words {
         }
         let machine = self.met.iter().any(|rule| is_machine(&RULES[*rule]));
         let human = self.met.iter().any(|rule| RULES[*rule].weights[0] > 0.5);
-        match self.all.len() {
-            0 => {}
-            1..=FEW if !machine => scales.add(Reason::FewWords, [1.0, 0.0, 0.0, 0.0, 0.0]),
-            ..=MANY if !machine => scales.add(Reason::PlainWords, [0.6, 0.0, 0.0, 0.0, 0.0]),
-            ..=MANY => {}
-            _ if !human => scales.add(Reason::ManyWords, [-0.7, 0.3, 0.3, 0.0, 0.0]),
-            _ => {}
+        let words = self.all.len();
+        if words > MANY && !human {
+            scales.add(Reason::ManyWords, [-0.7, 0.3, 0.3, 0.0, 0.0]);
+        } else if (1..=FEW).contains(&words) && !machine {
+            scales.add(Reason::FewWords, [1.0, 0.0, 0.0, 0.0, 0.0]);
+        } else if (FEW..=MANY).contains(&words) && !machine {
+            scales.add(Reason::PlainWords, [0.6, 0.0, 0.0, 0.0, 0.0]);
         }
     }
 }

@@ -8,13 +8,13 @@ use serde::Deserialize;
 /// One line of `greetings.json`. All are invented.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Greeting {
+pub(crate) struct Greeting {
     /// Unique.
-    pub name: String,
+    pub(crate) name: String,
     /// Who answered in truth.
-    pub label: AnsweredBy,
+    pub(crate) label: AnsweredBy,
     /// What is said.
-    pub text: String,
+    pub(crate) text: String,
     /// What the recogniser makes of it, where that differs; empty when it hears nothing.
     heard: Option<String>,
     /// The silence before the first word.
@@ -52,13 +52,13 @@ enum Says {
 }
 
 impl Greeting {
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         serde_json::from_str(include_str!("greetings.json")).expect("the set is valid")
     }
 
     /// Which half it belongs to: bit 32 of the 64-bit FNV-1a hash of its text, or of its name
     /// where nobody speaks. Equal texts are in the same half.
-    pub fn is_held_out(&self) -> bool {
+    pub(crate) fn is_held_out(&self) -> bool {
         let key = if self.text.is_empty() {
             &self.name
         } else {
@@ -83,7 +83,7 @@ impl Greeting {
 
     /// When a person who says this begins to wait for an answer: after the first utterance that
     /// is followed by a pause that asks for one.
-    pub fn waits_from(&self) -> Option<Duration> {
+    pub(crate) fn waits_from(&self) -> Option<Duration> {
         let stretches = self.stretches();
         let asks = stretches
             .windows(2)
@@ -94,7 +94,7 @@ impl Greeting {
     }
 
     /// What is noticed of it and when, in order.
-    pub fn evidence(&self) -> Vec<(Duration, Evidence)> {
+    pub(crate) fn evidence(&self) -> Vec<(Duration, Evidence)> {
         let mut all = Vec::new();
         self.voices(&mut all);
         self.texts(&mut all);
