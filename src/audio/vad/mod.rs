@@ -14,10 +14,10 @@ pub use energy::EnergyDetector;
 mod neural;
 pub use neural::NeuralDetector;
 
-mod tone;
+pub(crate) mod tone;
 
 #[cfg(test)]
-mod signals;
+pub(crate) mod signals;
 
 /// Hears whether somebody speaks. One for each audio stream.
 pub trait VoiceDetector: Send + fmt::Debug {

@@ -7,21 +7,21 @@ use crate::audio::{AudioFrame, SampleRate, resample::to_sample};
 
 /// A sound of some length, at 48 kHz so that it divides into every rate.
 #[derive(Clone)]
-pub(super) struct Signal(Vec<f32>);
+pub(crate) struct Signal(Vec<f32>);
 
 impl Signal {
-    pub(super) fn silence(seconds: f32) -> Self {
+    pub(crate) fn silence(seconds: f32) -> Self {
         Self(vec![0.0; count(seconds)])
     }
 
     /// Noise with as much energy in every hertz.
-    pub(super) fn white(seconds: f32, dbfs: f32) -> Self {
+    pub(crate) fn white(seconds: f32, dbfs: f32) -> Self {
         let mut noise = Noise(1);
         Self((0..count(seconds)).map(|_| noise.next()).collect()).at(dbfs)
     }
 
     /// Noise with as much energy in every octave, by Paul Kellet's filter.
-    pub(super) fn pink(seconds: f32, dbfs: f32) -> Self {
+    pub(crate) fn pink(seconds: f32, dbfs: f32) -> Self {
         let mut noise = Noise(2);
         let mut poles = [0.0_f32; 3];
         let next = |_| {
@@ -35,7 +35,7 @@ impl Signal {
     }
 
     /// Sine tones of equal level.
-    pub(super) fn tones(seconds: f32, hertz: &[f32], dbfs: f32) -> Self {
+    pub(crate) fn tones(seconds: f32, hertz: &[f32], dbfs: f32) -> Self {
         let sample = |n: usize| {
             let time = n as f64 / f64::from(RATE);
             hertz.iter().map(|f| sine(f64::from(*f) * time)).sum()
@@ -45,7 +45,7 @@ impl Signal {
 
     /// A voice of sorts: pulses at a wandering pitch through four resonators that glide from vowel
     /// to vowel, in syllables, with a hiss before every third and a breath after every seventh.
-    pub(super) fn speech(seconds: f32, dbfs: f32) -> Self {
+    pub(crate) fn speech(seconds: f32, dbfs: f32) -> Self {
         let mut noise = Noise(3);
         let mut out = Vec::with_capacity(count(seconds));
         let mut tract = VOWELS[0].map(Resonator::new);
@@ -94,7 +94,7 @@ impl Signal {
     }
 
     /// On and off in turns of so many seconds.
-    pub(super) fn gated(mut self, on: f32, off: f32) -> Self {
+    pub(crate) fn gated(mut self, on: f32, off: f32) -> Self {
         for (n, x) in self.0.iter_mut().enumerate() {
             if n % count(on + off) >= count(on) {
                 *x = 0.0;
@@ -104,7 +104,7 @@ impl Signal {
     }
 
     /// Both at once.
-    pub(super) fn plus(mut self, other: &Self) -> Self {
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
         self.0.iter_mut().zip(&other.0).for_each(|(x, y)| *x += y);
         self
     }
@@ -119,7 +119,7 @@ impl Signal {
 }
 
 /// The signal as a line at `rate` carries it.
-pub(super) fn samples(signal: &Signal, rate: SampleRate) -> Vec<i16> {
+pub(crate) fn samples(signal: &Signal, rate: SampleRate) -> Vec<i16> {
     let step = (RATE / rate.hertz()) as usize;
     // A gentle low-pass against aliases; the signals are synthetic and need no better.
     let mut smooth = [0.0_f32; 2];
@@ -136,7 +136,7 @@ pub(super) fn samples(signal: &Signal, rate: SampleRate) -> Vec<i16> {
 }
 
 /// The signal in full frames.
-pub(super) fn frames(signal: &Signal, rate: SampleRate) -> Vec<AudioFrame> {
+pub(crate) fn frames(signal: &Signal, rate: SampleRate) -> Vec<AudioFrame> {
     samples(signal, rate)
         .chunks_exact(rate.samples_per_frame())
         .map(|frame| frame.iter().flat_map(|s| s.to_le_bytes()).collect())
@@ -145,7 +145,7 @@ pub(super) fn frames(signal: &Signal, rate: SampleRate) -> Vec<AudioFrame> {
 }
 
 /// In how many of a hundred frames the detector hears speech.
-pub(super) fn spoken(detector: &mut dyn VoiceDetector, frames: &[AudioFrame]) -> usize {
+pub(crate) fn spoken(detector: &mut dyn VoiceDetector, frames: &[AudioFrame]) -> usize {
     let heard = frames.iter().filter(|frame| detector.hear(frame)).count();
     heard * 100 / frames.len()
 }

@@ -69,7 +69,7 @@ impl ToneGate {
             *power = line.re * line.re + line.im * line.im;
         }
         let all: f32 = power.iter().sum();
-        let peaks = take_peak(&mut power) + take_peak(&mut power);
+        let peaks = take_peak(&mut power).energy + take_peak(&mut power).energy;
         peaks > SHARE * all
     }
 }
@@ -83,8 +83,17 @@ impl std::fmt::Debug for ToneGate {
     }
 }
 
-/// The energy around the strongest line, which is taken out.
-fn take_peak(power: &mut [f32]) -> f32 {
+/// A tone's mark in a spectrum.
+pub(crate) struct Peak {
+    /// Its strongest line.
+    pub(crate) line: usize,
+    /// The energy of that line and of those around it.
+    pub(crate) energy: f32,
+}
+
+/// Finds the strongest line of a spectrum through a Hann window, and takes it out with all that
+/// the window smears around it.
+pub(crate) fn take_peak(power: &mut [f32]) -> Peak {
     let strongest = (0..power.len()).fold(0, |best, line| {
         if power[line] > power[best] {
             line
@@ -93,10 +102,14 @@ fn take_peak(power: &mut [f32]) -> f32 {
         }
     });
     let end = power.len().min(strongest + SPREAD + 1);
-    power[strongest.saturating_sub(SPREAD)..end]
+    let energy = power[strongest.saturating_sub(SPREAD)..end]
         .iter_mut()
         .map(std::mem::take)
-        .sum()
+        .sum();
+    Peak {
+        line: strongest,
+        energy,
+    }
 }
 
 const WINDOW: usize = 512;
