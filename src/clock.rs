@@ -13,26 +13,17 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-<<<<<<< HEAD
-/// Now, as the calendar shows it, in whole milliseconds: finer is kept nowhere.
-=======
 /// Now, as the calendar shows it: in whole milliseconds, so that a time is the same in a file, which
 /// has no finer ones, as anywhere else.
->>>>>>> blackbox
 #[expect(
     clippy::disallowed_methods,
     reason = "the one reader of the wall clock"
 )]
 pub(crate) fn wall() -> Timestamp {
-<<<<<<< HEAD
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
-=======
     whole_millis(Timestamp::now())
 }
 
 /// `time` without what is finer than a millisecond.
 pub(crate) fn whole_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
->>>>>>> blackbox
 }

@@ -6,11 +6,8 @@ use jiff::Timestamp;
 
 use super::{Action, Conversation, timer::Timer};
 use crate::{
-<<<<<<< HEAD
-    model::Said,
-=======
     clock::whole_millis,
->>>>>>> blackbox
+    model::Said,
     transcript::{Speaker, Utterance},
 };
 
@@ -51,20 +48,10 @@ impl Conversation {
         }));
     }
 
-<<<<<<< HEAD
-    /// `at` on the calendar, in whole milliseconds: all that a transcript file keeps, so that it
-    /// and everything else that is told of a line agree.
-    fn wall(&self, at: Instant) -> Timestamp {
-        let started = self.setup.started;
-        let since = at.saturating_duration_since(self.epoch);
-        let at = started.checked_add(since).unwrap_or(started);
-        Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
-=======
     /// In whole milliseconds, as files keep it: a line has one time wherever it is read.
-    pub(super) fn wall(&self, at: Instant) -> Timestamp {
+    fn wall(&self, at: Instant) -> Timestamp {
         let since = at.saturating_duration_since(self.epoch);
         let at = self.setup.started.checked_add(since);
         whole_millis(at.unwrap_or(self.setup.started))
->>>>>>> blackbox
     }
 }

@@ -89,6 +89,9 @@ fn lines_are_dated_to_the_millisecond_and_never_later_than_they_began() {
         text_input: true,
         greeting: None,
         started: Timestamp::from_nanosecond(999_999).expect("a time"),
+        session_limit: None,
+        jitter: 0.0,
+        filler: None,
     };
     let mut sim = Sim::with(Config::default(), setup);
     sim.input(Input::ModelOpened(SessionId(1)));

@@ -58,7 +58,9 @@ async fn a_call_whose_socket_is_lost_goes_on_and_a_third_loss_is_apologised_for(
     esther.idle().await;
     let ended = esther.stop().await;
     assert_eq!(ended.status.code(), Some(0));
-    assert!(ended.stderr.contains("lost too often") && !ended.stderr.contains("panicked"));
+    assert!(
+        ended.stderr.contains("too many sockets were lost") && !ended.stderr.contains("panicked")
+    );
 }
 
 /// Ids and numbers come from outside: no path, no call flow and no log is at their mercy.

@@ -158,9 +158,9 @@ impl Record {
     }
 }
 
-/// Seconds with milliseconds.
+/// Seconds with whole milliseconds, as transcript files have them.
 pub(crate) fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000).as_secs_f64()
 }
 
 /// Hours of talk. Of a longer call the first lines are in its transcript file alone.
