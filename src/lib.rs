@@ -137,6 +137,8 @@ pub mod transcript;
 
 pub mod lead;
 
+pub mod outbound;
+
 pub mod agent;
 
 #[cfg(feature = "testkit")]
