@@ -139,6 +139,8 @@ pub mod lead;
 
 pub mod outbound;
 
+pub mod booking;
+
 pub mod agent;
 
 #[cfg(feature = "testkit")]
