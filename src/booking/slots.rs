@@ -171,11 +171,11 @@ mod tests {
         let slots: Vec<_> = hours().slots(at("2026-06-22T13:00:00Z"), &[]).collect();
         assert_eq!(slots[0], at("2026-06-22T15:00:00Z"), "two hours' notice");
         assert_eq!(slots[1], at("2026-06-22T15:30:00Z"));
-        let monday = slots
+        let mut monday = slots
             .iter()
             .filter(|slot| **slot < at("2026-06-23T05:00:00Z"));
         assert_eq!(
-            monday.last(),
+            monday.next_back(),
             Some(&at("2026-06-22T22:30:00Z")),
             "over before six"
         );

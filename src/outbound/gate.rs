@@ -281,8 +281,10 @@ mod tests {
     #[test]
     fn where_consent_is_required_silence_is_none() {
         let mut facts = somebody();
-        let mut rules = Rules::default();
-        rules.consent_required = true;
+        let rules = Rules {
+            consent_required: true,
+            ..Rules::default()
+        };
         assert_eq!(rules.refusals(&facts, at(NOON)), [Refusal::NoConsent]);
         facts.consent = Some(true);
         assert_eq!(rules.refusals(&facts, at(NOON)), []);
@@ -329,7 +331,7 @@ mod tests {
                 }
             }
             // One more attempt or one more zone never opens anything.
-            let mut stricter = facts.clone();
+            let mut stricter = facts;
             stricter.attempts.push(now - 72.hours());
             stricter.zones.push(TimeZone::get("America/Anchorage").unwrap());
             let more = rules.refusals(&stricter, now);
