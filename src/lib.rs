@@ -143,6 +143,8 @@ pub mod transcript;
 
 pub mod lead;
 
+pub mod state;
+
 pub mod outbound;
 
 pub mod booking;

@@ -10,9 +10,14 @@
 
 mod lead;
 mod model;
+mod state;
 mod telephony;
 mod transcript;
 
 #[path = "../telephony/line.rs"]
 #[expect(dead_code, reason = "what other tests need of it")]
 mod line;
+
+#[path = "../support/dynamo.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod dynamo;

@@ -26,13 +26,15 @@
 
 pub mod lead;
 pub mod model;
+pub mod state;
 pub mod telephony;
 pub mod transcript;
 
 use std::{pin::pin, time::Duration};
 
 pub use self::{
-    lead::lead_store, model::speech_model, telephony::telephony, transcript::transcript_sink,
+    lead::lead_store, model::speech_model, state::state_store, telephony::telephony,
+    transcript::transcript_sink,
 };
 
 /// The result of `future`, which must not take forever.
