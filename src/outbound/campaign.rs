@@ -1,292 +1,411 @@
-//! What a campaign is: whom it calls, when, how fast and how often.
+//! Campaigns as the store keeps them: their plans, how far they are, what came of them.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use tracing::warn;
+use uuid::Uuid;
 
-use super::{Attempts, NeverOpen, Retries, Rules, Window};
-use crate::call::Outcome;
+use super::Plan;
+use crate::{
+    call::Outcome,
+    error::{ProviderError, ProviderErrorKind},
+    lead::LeadCursor,
+    state::{IdRange, Key, Record, StateStore, Write},
+};
 
-/// A campaign as an operator writes it; everything but its name has a default.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// A campaign and its figures. Serialised as the API shows it.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Plan {
-    /// What people call it.
-    pub name: String,
-    /// Whom it calls. Default: everybody.
-    #[serde(default)]
-    pub filter: Filter,
-    /// When.
-    #[serde(default)]
-    pub window: Window,
-    /// How fast.
-    #[serde(default)]
-    pub pacing: Pacing,
-    /// How often.
-    #[serde(default)]
-    pub attempts: AttemptLimits,
-    /// When somebody is called again.
-    #[serde(default)]
-    pub retries: Retries,
-    /// What is done when a machine answers.
-    #[serde(default)]
-    pub voicemail: Voicemail,
-    /// What a day may cost. Default: no limit.
-    #[serde(default)]
-    pub budget: Budget,
-    /// The version of the prompt. Default: the active one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt_version: Option<String>,
+pub struct Campaign {
+    /// Names it.
+    pub id: String,
+    /// What it is.
+    pub plan: Plan,
+    /// Whether it calls.
+    pub state: CampaignState,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was started for the first time.
+    pub started: Option<Timestamp>,
+    /// Why it stopped by itself.
+    pub stopped_because: Option<String>,
+    /// How many leads and calls there are.
+    pub counts: Counts,
+    /// What came of the calls.
+    pub outcomes: BTreeMap<String, i64>,
+    /// How many leads each reason spoke against; a lead may have several.
+    pub refusals: BTreeMap<String, i64>,
+    /// How far its leads were read.
+    pub(super) reading: Reading,
+    pub(super) version: u64,
 }
 
-/// Which leads: those that match every member that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the fields of a lead")]
-#[non_exhaustive]
-pub struct Filter {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lead_status: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner_alias: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub call_status: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-}
-
-/// How fast a campaign calls, over all nodes together.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct Pacing {
-    /// New calls per second; may be less than one. Default: 1, a third of what a carrier's
-    /// account usually allows.
-    pub calls_per_second: f64,
-    /// Calls at the same time. Default: 10, half of the sessions that Nova Sonic's quota allows,
-    /// so that callers and rollovers find room.
-    pub max_concurrent: NonZeroU32,
-    /// How long the campaign takes to come up to both. Default: at once.
-    pub ramp_seconds: u32,
-}
-
-impl Default for Pacing {
-    fn default() -> Self {
-        Self {
-            calls_per_second: 1.0,
-            max_concurrent: const { NonZeroU32::new(10).expect("ten is not zero") },
-            ramp_seconds: 0,
-        }
-    }
-}
-
-/// How often somebody may be called; see [`Attempts`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the members of Attempts")]
-#[non_exhaustive]
-pub struct AttemptLimits {
-    pub total: u32,
-    pub per_day: u32,
-    pub min_hours_between: f64,
-}
-
-impl Default for AttemptLimits {
-    fn default() -> Self {
-        let Attempts {
-            total,
-            per_day,
-            pause,
-        } = Attempts::default();
-        Self {
-            total,
-            per_day,
-            min_hours_between: pause.as_secs_f64() / HOUR,
-        }
-    }
-}
-
-/// What is done when a machine answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a campaign calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "a driver must obey each")]
-pub enum Voicemail {
-    /// Hang up.
+#[expect(clippy::exhaustive_enums, reason = "the states of the interface")]
+pub enum CampaignState {
+    /// Not started yet.
+    Draft,
+    /// It calls.
+    Running,
+    /// Somebody paused it.
+    Paused,
+    /// Nobody is left to be called.
+    Finished,
+    /// It stopped by itself, because calling failed again and again.
+    Stopped,
+}
+
+/// Leads and calls of a campaign. `matched` is the sum of `refused`, `pending`, `in_progress` and
+/// `done`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::exhaustive_structs, reason = "the counts of the interface")]
+pub struct Counts {
+    /// Leads that the filter let through.
+    pub matched: i64,
+    /// Leads that a rule spoke against when it was their turn.
+    pub refused: i64,
+    /// Leads that wait for their turn, or for another one.
+    pub pending: i64,
+    /// Leads that are being called.
+    pub in_progress: i64,
+    /// Calls that were placed.
+    pub dialled: i64,
+    /// Leads that are through.
+    pub done: i64,
+}
+
+/// How far the leads of a campaign were read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reading {
+    /// Not begun.
     #[default]
-    Hangup,
-    /// Leave a message after the beep.
-    Message,
-    /// Talk on as with a person.
-    Continue,
+    Todo,
+    /// Up to here.
+    Upto(LeadCursor),
+    /// All.
+    Done,
 }
 
-/// What one day (UTC) may cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct Budget {
-    /// Calls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub calls_per_day: Option<u32>,
-    /// What the model costs, in US dollars.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usd_per_day: Option<f64>,
+/// The value of a campaign's record. The figures are its counters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    plan: Plan,
+    pub(super) state: CampaignState,
+    created: Timestamp,
+    started: Option<Timestamp>,
+    stopped_because: Option<String>,
+    #[serde(default)]
+    pub(super) reading: Reading,
 }
 
-/// Why a campaign cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadPlan {
-    /// No name.
-    #[error("name: give the campaign one, of at most {MAX_NAME} characters")]
-    Name,
-    /// The window.
-    #[error("window: {0}")]
-    Window(#[from] NeverOpen),
-    /// The pace.
-    #[error("pacing.callsPerSecond: give a number above 0 and up to {MAX_RATE}")]
-    Rate,
-    /// The pause.
-    #[error("attempts.minHoursBetween: give 0 or more hours, up to a year")]
-    Pause,
-    /// No attempts.
-    #[error("attempts: total and perDay must be at least 1")]
-    NoAttempts,
-    /// Retries against somebody's word.
-    #[error("retries.{}: nobody is called again after this", .0.as_str())]
-    Retry(Outcome),
-    /// The dollars.
-    #[error("budget.usdPerDay: give 0 or more dollars")]
-    Dollars,
-}
-
-impl Plan {
-    /// A campaign with every default.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            filter: Filter::default(),
-            window: Window::default(),
-            pacing: Pacing::default(),
-            attempts: AttemptLimits::default(),
-            retries: Retries::default(),
-            voicemail: Voicemail::default(),
-            budget: Budget::default(),
-            prompt_version: None,
-        }
-    }
-
-    /// Everything that is wrong with it.
-    #[must_use]
-    pub fn problems(&self) -> Vec<BadPlan> {
-        let name = self.name.trim();
-        let rate = self.pacing.calls_per_second;
-        let hours = self.attempts.min_hours_between;
-        let dollars = self.budget.usd_per_day;
-        let mut problems = Vec::new();
-        if name.is_empty() || name.chars().count() > MAX_NAME {
-            problems.push(BadPlan::Name);
-        }
-        problems.extend(self.window.validate().err().map(BadPlan::Window));
-        if !(rate > 0.0 && rate <= MAX_RATE) {
-            problems.push(BadPlan::Rate);
-        }
-        if !(0.0..=MAX_HOURS).contains(&hours) {
-            problems.push(BadPlan::Pause);
-        }
-        if self.attempts.total == 0 || self.attempts.per_day == 0 {
-            problems.push(BadPlan::NoAttempts);
-        }
-        problems.extend(
-            self.retries
-                .against_the_person()
-                .into_iter()
-                .map(BadPlan::Retry),
-        );
-        if dollars.is_some_and(|dollars| !(dollars.is_finite() && dollars >= 0.0)) {
-            problems.push(BadPlan::Dollars);
-        }
-        problems
-    }
-
-    /// The rules for its calls.
-    #[must_use]
-    pub fn rules(&self, consent_required: bool) -> Rules {
-        Rules {
-            window: self.window.clone(),
-            attempts: Attempts {
-                total: self.attempts.total,
-                per_day: self.attempts.per_day,
-                pause: Duration::try_from_secs_f64(self.attempts.min_hours_between * HOUR)
-                    .unwrap_or(Duration::MAX),
+impl Campaign {
+    pub(super) fn read(record: &Record) -> Result<Self, ProviderError> {
+        let kept: Kept = serde_json::from_value(record.value.clone()).map_err(|failed| {
+            ProviderError::new("campaigns", ProviderErrorKind::Protocol)
+                .with_detail(format!("the campaign {} cannot be read", record.key.id))
+                .with_source(failed)
+        })?;
+        let under = |prefix: &str| {
+            record
+                .counters
+                .iter()
+                .filter_map(|(name, count)| Some((name.strip_prefix(prefix)?.to_owned(), *count)))
+                .collect()
+        };
+        Ok(Self {
+            id: record.key.id.clone(),
+            plan: kept.plan,
+            state: kept.state,
+            created: kept.created,
+            started: kept.started,
+            stopped_because: kept.stopped_because,
+            counts: Counts {
+                matched: record.counter(MATCHED),
+                refused: record.counter(REFUSED),
+                pending: record.counter(PENDING),
+                in_progress: record.counter(IN_PROGRESS),
+                dialled: record.counter(DIALLED),
+                done: record.counter(DONE),
             },
-            consent_required,
+            outcomes: under(OUTCOME),
+            refusals: under(REFUSAL),
+            reading: kept.reading,
+            version: record.version,
+        })
+    }
+
+    /// The write that keeps it as it is now, if nobody changed it meanwhile.
+    pub(super) fn write(&self) -> Result<Write, ProviderError> {
+        let kept = Kept {
+            plan: self.plan.clone(),
+            state: self.state,
+            created: self.created,
+            started: self.started,
+            stopped_because: self.stopped_because.clone(),
+            reading: self.reading.clone(),
+        };
+        let value = serde_json::to_value(kept).map_err(|failed| {
+            ProviderError::new("campaigns", ProviderErrorKind::Invalid).with_source(failed)
+        })?;
+        Ok(self.unchanged().set(value))
+    }
+
+    /// A write to it that holds only if nobody changed it meanwhile: not its plan, not its state.
+    pub(super) fn unchanged(&self) -> Write {
+        let write = self.any();
+        if self.version == 0 {
+            write.if_absent()
+        } else {
+            write.if_version(self.version)
         }
+    }
+
+    /// A write to it, whatever happened meanwhile.
+    pub(super) fn any(&self) -> Write {
+        Write::to(key(&self.id))
+    }
+
+    /// The counter of an outcome.
+    pub(super) fn outcome_counter(outcome: Outcome) -> String {
+        format!("{OUTCOME}{}", outcome.as_str())
     }
 }
 
-const HOUR: f64 = 3_600.0;
-const MAX_NAME: usize = 200;
-const MAX_RATE: f64 = 1_000.0;
-const MAX_HOURS: f64 = 24.0 * 366.0;
+impl Serialize for Campaign {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Campaign", 10)?;
+        fields.serialize_field("id", &self.id)?;
+        fields.serialize_field("name", &self.plan.name)?;
+        fields.serialize_field("state", &self.state)?;
+        fields.serialize_field("counts", &self.counts)?;
+        fields.serialize_field("outcomes", &self.outcomes)?;
+        fields.serialize_field("refusals", &self.refusals)?;
+        fields.serialize_field("plan", &self.plan)?;
+        fields.serialize_field("createdAt", &self.created)?;
+        fields.serialize_field("startedAt", &self.started)?;
+        fields.serialize_field("stoppedBecause", &self.stopped_because)?;
+        fields.end()
+    }
+}
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+/// The campaigns of a store, for people who make and steer them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Campaigns {
+    store: Arc<dyn StateStore>,
+}
 
-    use super::*;
-
-    #[test]
-    fn a_name_is_enough() {
-        let plan: Plan = serde_json::from_value(json!({"name": "Fall"})).unwrap();
-        assert_eq!(plan, Plan::new("Fall"));
-        assert_eq!(plan.problems(), []);
-        assert_eq!(plan.rules(false), Rules::default());
+impl Campaigns {
+    /// The campaigns that `store` keeps.
+    pub fn new(store: Arc<dyn StateStore>) -> Self {
+        Self { store }
     }
 
-    #[test]
-    fn every_member_of_the_interface_is_kept() {
-        let whole = json!({
-            "name": "Fall",
-            "filter": {"leadStatus": "New", "ownerAlias": "mike", "callStatus": "not_called", "state": "TX"},
-            "window": {"days": ["mon", "sat"], "start": "10:00", "end": "16:30"},
-            "pacing": {"callsPerSecond": 0.5, "maxConcurrent": 3, "rampSeconds": 60},
-            "attempts": {"total": 3, "perDay": 1, "minHoursBetween": 20.0},
-            "retries": {"busy": {"afterMinutes": 30, "max": 2}},
-            "voicemail": "message",
-            "budget": {"callsPerDay": 100, "usdPerDay": 12.5},
-            "promptVersion": "4",
-        });
-        let plan: Plan = serde_json::from_value(whole.clone()).unwrap();
-        assert_eq!(plan.problems(), []);
-        assert_eq!(serde_json::to_value(&plan).unwrap(), whole);
+    /// A new one, which calls nobody until it is started. Ask [`Plan::problems`] first.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept.
+    pub async fn create(&self, plan: Plan, now: Timestamp) -> Result<Campaign, ProviderError> {
+        let mut campaign = Campaign {
+            id: Uuid::new_v4().to_string(),
+            plan,
+            state: CampaignState::Draft,
+            created: now,
+            started: None,
+            stopped_because: None,
+            counts: Counts::default(),
+            outcomes: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            reading: Reading::Todo,
+            version: 0,
+        };
+        self.store.apply(vec![campaign.write()?], now).await?;
+        campaign.version = 1;
+        Ok(campaign)
     }
 
-    #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
-        let plan: Plan = serde_json::from_value(json!({
-            "name": " ",
-            "window": {"days": []},
-            "pacing": {"callsPerSecond": 0.0},
-            "attempts": {"total": 0, "minHoursBetween": -1.0},
-            "retries": {"wrong_number": {"afterMinutes": 1, "max": 1}},
-            "budget": {"usdPerDay": -1.0},
-        }))
-        .unwrap();
-        let problems: Vec<String> = plan.problems().iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 7, "{problems:#?}");
-        for unreadable in [
-            json!({}),
-            json!({"name": "x", "pacing": {"maxConcurrent": 0}}),
-            json!({"name": "x", "voicemail": "shout"}),
-            json!({"name": "x", "filters": {}}),
-        ] {
-            assert!(
-                serde_json::from_value::<Plan>(unreadable.clone()).is_err(),
-                "{unreadable}"
+    /// The one with this id.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read, or the record is damaged.
+    pub async fn get(&self, id: &str, now: Timestamp) -> Result<Option<Campaign>, ProviderError> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let record = self.store.get(&key(id), now).await?;
+        let record = record.filter(|record| record.version > 0);
+        record.as_ref().map(Campaign::read).transpose()
+    }
+
+    /// All of them, newest first. Damaged records are left out.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub async fn list(&self, now: Timestamp) -> Result<Vec<Campaign>, ProviderError> {
+        let mut campaigns = Vec::new();
+        let mut range = IdRange::all();
+        loop {
+            let page = self.store.list(COLLECTION, &range, PAGE, now).await?;
+            let Some(last) = page.last() else { break };
+            range = IdRange::after(&last.key.id);
+            let is_last = page.len() < PAGE;
+            for record in page {
+                match Campaign::read(&record) {
+                    Ok(campaign) => campaigns.push(campaign),
+                    Err(failed) => warn!(
+                        error = &failed as &dyn std::error::Error,
+                        "a campaign is left out"
+                    ),
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        campaigns.sort_by_key(|campaign| std::cmp::Reverse(campaign.created));
+        Ok(campaigns)
+    }
+
+    /// Lets it call. One that is finished stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ProviderErrorKind::NotFound), or when the store cannot be used.
+    pub async fn start(&self, id: &str, now: Timestamp) -> Result<Campaign, ProviderError> {
+        self.change(id, now, |campaign| match campaign.state {
+            CampaignState::Running | CampaignState::Finished => false,
+            CampaignState::Draft | CampaignState::Paused | CampaignState::Stopped => {
+                campaign.state = CampaignState::Running;
+                campaign.started.get_or_insert(now);
+                campaign.stopped_because = None;
+                true
+            }
+        })
+        .await
+    }
+
+    /// Lets it call nobody new, on any node, from the moment when this returns. Calls that go on
+    /// are not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ProviderErrorKind::NotFound), or when the store cannot be used.
+    pub async fn pause(&self, id: &str, now: Timestamp) -> Result<Campaign, ProviderError> {
+        self.change(id, now, |campaign| {
+            let runs = campaign.state == CampaignState::Running;
+            if runs {
+                campaign.state = CampaignState::Paused;
+            }
+            runs
+        })
+        .await
+    }
+
+    /// Lets one that was paused, or stopped by itself, go on. Others stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ProviderErrorKind::NotFound), or when the store cannot be used.
+    pub async fn resume(&self, id: &str, now: Timestamp) -> Result<Campaign, ProviderError> {
+        self.change(id, now, |campaign| {
+            let rests = matches!(
+                campaign.state,
+                CampaignState::Paused | CampaignState::Stopped
             );
+            if rests {
+                campaign.state = CampaignState::Running;
+                campaign.stopped_because = None;
+            }
+            rests
+        })
+        .await
+    }
+
+    /// It stops by itself.
+    pub(super) async fn stop(
+        &self,
+        id: &str,
+        because: &str,
+        now: Timestamp,
+    ) -> Result<Campaign, ProviderError> {
+        self.change(id, now, |campaign| {
+            let runs = campaign.state == CampaignState::Running;
+            if runs {
+                campaign.state = CampaignState::Stopped;
+                campaign.stopped_because = Some(because.to_owned());
+            }
+            runs
+        })
+        .await
+    }
+
+    /// It is finished, if nobody is left.
+    pub(super) async fn finish(&self, id: &str, now: Timestamp) -> Result<Campaign, ProviderError> {
+        self.change(id, now, |campaign| {
+            let through = campaign.state == CampaignState::Running
+                && campaign.reading == Reading::Done
+                && campaign.counts.pending == 0
+                && campaign.counts.in_progress == 0;
+            if through {
+                campaign.state = CampaignState::Finished;
+            }
+            through
+        })
+        .await
+    }
+
+    /// Makes a change until nobody was faster; `change` says whether there is one to make.
+    async fn change(
+        &self,
+        id: &str,
+        now: Timestamp,
+        change: impl Fn(&mut Campaign) -> bool + Send + Sync,
+    ) -> Result<Campaign, ProviderError> {
+        let mut failed = None;
+        for _ in 0..TRIES {
+            let Some(mut campaign) = self.get(id, now).await? else {
+                return Err(ProviderError::new("campaigns", ProviderErrorKind::NotFound));
+            };
+            if !change(&mut campaign) {
+                return Ok(campaign);
+            }
+            match self.store.apply(vec![campaign.write()?], now).await {
+                Ok(()) => {
+                    campaign.version += 1;
+                    return Ok(campaign);
+                }
+                Err(error) if *error.kind() == ProviderErrorKind::Conflict => failed = Some(error),
+                Err(error) => return Err(error),
+            }
         }
+        Err(failed
+            .unwrap_or_else(|| ProviderError::new("campaigns", ProviderErrorKind::Unavailable)))
     }
 }
+
+fn key(id: &str) -> Key {
+    Key::new(COLLECTION, id)
+}
+
+const COLLECTION: &str = "campaigns";
+const PAGE: usize = 100;
+
+/// Others who change the same campaign at the same moment: those who read its leads.
+const TRIES: u32 = 50;
+
+pub(super) const MATCHED: &str = "matched";
+pub(super) const REFUSED: &str = "refused";
+pub(super) const PENDING: &str = "pending";
+pub(super) const IN_PROGRESS: &str = "in_progress";
+pub(super) const DIALLED: &str = "dialled";
+pub(super) const DONE: &str = "done";
+const OUTCOME: &str = "outcome:";
+pub(super) const REFUSAL: &str = "refusal:";
