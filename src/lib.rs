@@ -114,6 +114,9 @@
 
 mod clock;
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 pub mod error;
 pub use error::{ProviderError, ProviderErrorKind};
 
