@@ -279,6 +279,11 @@ fn as_seconds<S: Serializer>(
     duration.map(seconds).serialize(serializer)
 }
 
+/// A time as tables keep it: in milliseconds and always as long, so that texts sort like times.
+pub(crate) fn stamp(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
 /// Milliseconds, as tables keep latencies.
 pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3

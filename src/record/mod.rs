@@ -29,6 +29,8 @@ mod cursor;
 mod entry;
 mod memory;
 mod query;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod totals;
 mod words;
 
@@ -38,6 +40,9 @@ pub use self::{
     query::{CallPage, CallQuery, Cursor, Unreadable},
     totals::{GroupBy, Span, Totals, TotalsPage},
 };
+
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteCalls;
 
 use std::{fmt, sync::Arc};
 

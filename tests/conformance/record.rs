@@ -46,3 +46,58 @@ mod memory {
         let _: &dyn TranscriptSink = &strangers.0;
     }
 }
+
+mod sqlite {
+    use std::cell::RefCell;
+
+    use novavoice::{
+        record::{CallStore, SqliteCalls},
+        testkit::conformance,
+    };
+    use tempfile::TempDir;
+
+    async fn open(folder: &TempDir) -> SqliteCalls {
+        let file = folder.path().join("esther.sqlite");
+        SqliteCalls::open(file).await.expect("a new file")
+    }
+
+    #[tokio::test]
+    async fn the_sqlite_store_keeps_the_contract() {
+        let folders = RefCell::new(Vec::new());
+        conformance::call_store(async || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let calls = open(&folder).await;
+            folders.borrow_mut().push(folder);
+            (calls.clone(), calls)
+        })
+        .await;
+    }
+
+    /// The one who reads has opened the file by itself, as another process would.
+    #[tokio::test]
+    async fn what_one_process_writes_another_one_reads() {
+        let folders = RefCell::new(Vec::new());
+        conformance::call_store(async || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let both = (open(&folder).await, open(&folder).await);
+            folders.borrow_mut().push(folder);
+            both
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_sqlite_store_is_a_sink() {
+        let folders = RefCell::new(Vec::new());
+        let make = async || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let calls = open(&folder).await;
+            folders.borrow_mut().push(folder);
+            calls
+        };
+        let read = async |sink: &SqliteCalls, call: &_| {
+            sink.lines(call, 0).await.expect("the file answers")
+        };
+        conformance::transcript_sink(make, read).await;
+    }
+}
