@@ -126,6 +126,9 @@ pub mod audio;
 
 pub mod call;
 
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
+
 pub mod duplex;
 
 pub mod telephony;
