@@ -26,6 +26,8 @@
 //! | `created_at`, `updated_at` | string | of the record itself |
 
 mod cursor;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 mod entry;
 mod memory;
 mod query;
@@ -41,6 +43,8 @@ pub use self::{
     totals::{GroupBy, Span, Totals, TotalsPage},
 };
 
+#[cfg(feature = "dynamodb")]
+pub use self::dynamodb::DynamoCalls;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteCalls;
 

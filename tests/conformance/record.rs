@@ -51,8 +51,11 @@ mod sqlite {
     use std::cell::RefCell;
 
     use novavoice::{
-        record::{CallStore, SqliteCalls},
+        ProviderErrorKind,
+        call::{CallId, CallStatus, Direction},
+        record::{CallQuery, CallRecord, CallStore, SqliteCalls},
         testkit::conformance,
+        transcript::{Speaker, Utterance},
     };
     use tempfile::TempDir;
 
@@ -99,5 +102,63 @@ mod sqlite {
             sink.lines(call, 0).await.expect("the file answers")
         };
         conformance::transcript_sink(make, read).await;
+    }
+
+    /// Rows that somebody else has spoilt are named and spoil nothing else.
+    #[tokio::test]
+    async fn spoilt_rows_are_named_and_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let calls = open(&folder).await;
+        let started = "2026-06-22T20:35:32Z".parse().expect("a time");
+        let record = |id: &str| CallRecord::new(CallId::new(id), Direction::Inbound, started);
+        let all = ["good", "status", "time", "usage"].map(|id| (record(id), Vec::new()));
+        calls.import(all.to_vec()).await.expect("a writable file");
+        let file = rusqlite::Connection::open(folder.path().join("esther.sqlite"));
+        file.expect("a database")
+            .execute_batch(
+                "UPDATE calls SET status = 'odd' WHERE call_uuid = 'status';
+                 UPDATE calls SET start_time = 'yesterday' WHERE call_uuid = 'time';
+                 UPDATE calls SET input_text_tokens = 'many' WHERE call_uuid = 'usage';",
+            )
+            .expect("the same columns");
+        let page = calls.list(&CallQuery::default()).await.expect("an answer");
+        let ids: Vec<_> = page.calls.iter().map(|call| call.id.as_str()).collect();
+        assert_eq!(ids, ["good"]);
+        let mut bad: Vec<_> = page.unreadable.iter().map(|bad| bad.key.as_str()).collect();
+        bad.sort_unstable();
+        assert_eq!(bad, ["status", "time", "usage"]);
+        for id in bad {
+            let refused = calls.get(&CallId::new(id)).await.expect_err(id);
+            assert_eq!(*refused.kind(), ProviderErrorKind::Protocol);
+            assert!(refused.to_string().contains(id), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn imported_calls_are_there_with_their_words() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let calls = open(&folder).await;
+        let started = "2026-06-22T20:35:32Z".parse().expect("a time");
+        let mut record = CallRecord::new(CallId::new("a"), Direction::Inbound, started);
+        record.status = CallStatus::Completed;
+        for word in ["Tuesday", "Friday"] {
+            let line = Utterance {
+                seq: 1,
+                at: started,
+                speaker: Speaker::Caller,
+                text: word.to_owned(),
+                cut: false,
+            };
+            let import = vec![(record.clone(), vec![line.clone()])];
+            calls.import(import).await.expect("a writable file");
+            let lines = calls.lines(&record.id, 0).await.expect("an answer");
+            assert_eq!(lines, [line]);
+        }
+        for (word, found) in [("tuesday", 0), ("friday", 1)] {
+            let mut query = CallQuery::default();
+            query.text = Some(word.to_owned().into());
+            let page = calls.list(&query).await.expect("an answer");
+            assert_eq!(page.calls.len(), found, "{word}");
+        }
     }
 }

@@ -48,6 +48,42 @@ impl SqliteCalls {
         })
     }
 
+    /// Takes over records and their lines from elsewhere, all of them or none. A call that is
+    /// here already is replaced.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub async fn import(
+        &self,
+        calls: Vec<(CallRecord, Vec<Utterance>)>,
+    ) -> Result<(), ProviderError> {
+        self.writes
+            .transaction(move |file| {
+                for (mut record, lines) in calls {
+                    file.prepare_cached(
+                        "DELETE FROM transcripts WHERE rowid = \
+                         (SELECT id FROM calls WHERE call_uuid = ?1)",
+                    )?
+                    .execute([record.id.as_str()])?;
+                    file.prepare_cached("DELETE FROM calls WHERE call_uuid = ?1")?
+                        .execute([record.id.as_str()])?;
+                    record.started = clock::whole_millis(record.started);
+                    let id = schema::free_number(file, &record.id, record.started)?;
+                    row::save(file, id, &record)?;
+                    for line in &lines {
+                        row::save_line(file, id, line)?;
+                    }
+                    let last = lines.iter().map(|line| line.seq).max();
+                    file.prepare_cached("UPDATE calls SET lines = ?2 WHERE id = ?1")?
+                        .execute((id, last.unwrap_or(0)))?;
+                    index(file, id)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// Changes the record of a call, in one transaction.
     async fn change<T: Send + 'static>(
         &self,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rusqlite::{Connection, params_from_iter, types::Value};
+use tracing::warn;
 
 use super::{PROVIDER, row, schema};
 use crate::{
@@ -72,7 +73,14 @@ pub(super) fn list(file: &Connection, query: &CallQuery) -> Result<CallPage, Fai
         last = Some(found.get("id")?);
         match row::read(found) {
             Ok(record) => page.calls.push(record),
-            Err(unreadable) => page.unreadable.push(unreadable),
+            Err(bad) => {
+                warn!(
+                    key = bad.key,
+                    problem = bad.problem,
+                    "a call record is left out"
+                );
+                page.unreadable.push(bad);
+            }
         }
     }
     Ok(page)
