@@ -14,6 +14,7 @@ mod persona;
 mod service;
 mod signals;
 mod speech;
+mod stores;
 mod telemetry;
 
 use std::{env, process::ExitCode};
