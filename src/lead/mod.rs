@@ -3,6 +3,8 @@
 mod phone;
 pub use phone::{NotAPhoneNumber, PhoneNumber};
 
+pub mod time_zone;
+
 mod memory;
 pub use memory::MemoryLeads;
 

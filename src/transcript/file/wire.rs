@@ -43,7 +43,7 @@ pub(super) struct Document {
 
 /// Why a file is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(in crate::transcript) enum Unreadable {
     /// Its process died while it made the file: nothing was acknowledged.
     #[error("its header is not complete, so it holds no line")]
     TornHeader,
