@@ -107,7 +107,11 @@ impl Calls {
     /// The lines of one call; of a very long one, the last ones.
     pub(crate) fn lines(&self, call: &CallId) -> Vec<Utterance> {
         let inner = self.lock();
-        inner.records.get(call).map(Record::lines).unwrap_or_default()
+        inner
+            .records
+            .get(call)
+            .map(Record::lines)
+            .unwrap_or_default()
     }
 
     /// Everything that happens in a call from now on, after the lines that came behind `after`,

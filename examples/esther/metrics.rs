@@ -9,8 +9,7 @@ use std::{
 
 use novavoice::{
     agent::Counts, call::CallSummary, conversation::CallStats, model::Usage,
-    telephony::socket::Sockets,
-    transcript::spool::SpoolHealth,
+    telephony::socket::Sockets, transcript::spool::SpoolHealth,
 };
 
 /// What was counted since the start. Calls are counted when they end.

@@ -30,8 +30,15 @@ pub(crate) fn instructions(call: &CallInfo, lead: Option<&Lead>) -> String {
     }
     let history = lead.and_then(|lead| lead.fields.get(Acquaintance::HISTORY));
     let history = history.and_then(|history| history.as_array());
-    for call in history.into_iter().flatten().filter_map(|call| call.as_str()) {
-        text.push_str(&format!("\nAn earlier call with this number: {}", quoted(call)));
+    for call in history
+        .into_iter()
+        .flatten()
+        .filter_map(|call| call.as_str())
+    {
+        text.push_str(&format!(
+            "\nAn earlier call with this number: {}",
+            quoted(call)
+        ));
     }
     if let Some(said) = lead.and_then(|lead| lead.text("call_transcript")) {
         text.push_str(&format!(
@@ -162,7 +169,9 @@ mod tests {
     #[test]
     fn the_prompt_tells_of_the_person_and_of_earlier_calls() {
         let phone = PhoneNumber::parse("+12125550101").expect("a number");
-        let history = vec![serde_json::json!("June 22, 2026: we called them, outcome follow up")];
+        let history = vec![serde_json::json!(
+            "June 22, 2026: we called them, outcome follow up"
+        )];
         let said = format!("Human: {} Call me on Tuesday.", "blah ".repeat(100));
         let lead = Lead::new(phone)
             .with("name", "Pastor Grace")

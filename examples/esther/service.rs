@@ -196,7 +196,9 @@ impl Service {
         let results = self.follower.results.clone();
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
         let (over, told) = oneshot::channel();
-        let follower = self.follower.follow(handle.clone(), handle.subscribe(), told);
+        let follower = self
+            .follower
+            .follow(handle.clone(), handle.subscribe(), told);
         let follower = tokio::spawn(follower);
 
         // A frame is far smaller than a packet, and must not wait for another one.

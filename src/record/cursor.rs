@@ -26,7 +26,8 @@ pub(super) fn unpack<const N: usize>(
         });
         let text = String::from_utf8(bytes.collect::<Option<_>>()?).ok()?;
         let parts: Vec<_> = text.split('\0').map(str::to_owned).collect();
-        parts.try_into().ok()
+        let whole = parts.iter().all(|part| !part.is_empty());
+        parts.try_into().ok().filter(|_| whole)
     };
     parts().ok_or_else(|| foreign(provider))
 }
@@ -40,6 +41,11 @@ pub(super) fn foreign(provider: &'static str) -> ProviderError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cursor_of_nothing_is_none_of_ours() {
+        assert!(unpack::<2>("test", &Cursor::new("00")).is_err());
+    }
 
     #[test]
     fn a_cursor_holds_any_text_in_letters_and_digits() {

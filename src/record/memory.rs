@@ -100,6 +100,14 @@ impl TranscriptSink for MemoryCalls {
         kept.record.updated = Some(clock::wall());
         Ok(())
     }
+
+    async fn read_back(
+        &self,
+        call: &CallId,
+        after: u64,
+    ) -> Result<Option<Vec<Utterance>>, ProviderError> {
+        self.lines(call, after).await.map(Some)
+    }
 }
 
 #[async_trait]

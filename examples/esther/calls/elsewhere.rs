@@ -115,7 +115,10 @@ mod tests {
         let call = CallId::new("a");
         calls.start(&info("a")).await.expect("it is in memory");
         for seq in 1..=2 {
-            calls.record(&call, &line(seq, "before")).await.expect("kept");
+            calls
+                .record(&call, &line(seq, "before"))
+                .await
+                .expect("kept");
         }
         let store: Arc<dyn CallStore> = Arc::new(calls.clone());
         let follower = follow_elsewhere(Arc::clone(&store), call.clone(), 1).await;
@@ -123,7 +126,10 @@ mod tests {
         let followed = tokio::spawn(follower.collect::<Vec<_>>());
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(!followed.is_finished());
-        calls.record(&call, &line(3, "meanwhile")).await.expect("kept");
+        calls
+            .record(&call, &line(3, "meanwhile"))
+            .await
+            .expect("kept");
         tokio::time::sleep(Duration::from_secs(3)).await;
         calls.record(&call, &line(4, "last")).await.expect("kept");
         calls.end(&call, &summary()).await.expect("ended");

@@ -72,7 +72,11 @@ pub(super) async fn list(
         }
     })?;
     let now = wall();
-    let calls: Vec<_> = page.calls.iter().map(|call| as_known(&app, call, now)).collect();
+    let calls: Vec<_> = page
+        .calls
+        .iter()
+        .map(|call| as_known(&app, call, now))
+        .collect();
     let mut answer = json!({ "calls": calls, "next": page.next.as_ref().map(Cursor::as_str) });
     if !page.unreadable.is_empty() {
         let bad = page.unreadable.iter();

@@ -45,7 +45,10 @@ impl Problem {
             ),
             ProviderErrorKind::Protocol => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                error.detail().unwrap_or("The record cannot be read.").to_owned(),
+                error
+                    .detail()
+                    .unwrap_or("The record cannot be read.")
+                    .to_owned(),
             ),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The store failed."),
         }

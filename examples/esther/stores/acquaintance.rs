@@ -68,7 +68,10 @@ fn description(call: &CallRecord) -> Value {
         novavoice::call::Direction::Inbound => "they called us",
         novavoice::call::Direction::Outbound => "we called them",
     };
-    json!(format!("{day}: {who}, outcome {}", outcome.replace('_', " ")))
+    json!(format!(
+        "{day}: {who}, outcome {}",
+        outcome.replace('_', " ")
+    ))
 }
 
 #[async_trait]

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig,
-    environment::EnvironmentVariableRegionProvider,
-    meta::region::RegionProviderChain,
-    profile::ProfileFileRegionProvider,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider,
+    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
 };
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use novavoice::dynamodb::Dynamo;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use novavoice::{
     agent::AgentHandle,
+    audio::SampleRate,
     call::{CallInfo, CallSummary},
     record::{CallNote, CallRecord},
-    audio::SampleRate,
 };
 
 use super::{Place, Results, Stores, Write};

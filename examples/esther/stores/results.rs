@@ -100,7 +100,11 @@ impl Writer {
         let owner = match lead {
             Ok(lead) => lead.and_then(|lead| lead.text("owner_alias").map(str::to_owned)),
             Err(error) => {
-                self.lost(call, &error, "what came of a call is not written to its lead");
+                self.lost(
+                    call,
+                    &error,
+                    "what came of a call is not written to its lead",
+                );
                 None
             }
         };
@@ -118,7 +122,11 @@ impl Writer {
         if note != CallNote::default()
             && let Err(error) = insist(|| self.stores.calls.note(&call.info.id, &note)).await
         {
-            self.lost(call, &error, "the record of a call lacks its cost and owner");
+            self.lost(
+                call,
+                &error,
+                "the record of a call lacks its cost and owner",
+            );
         }
     }
 

@@ -10,8 +10,9 @@ use crate::{
     call::{CallId, Party, word},
     model::Usage,
     record::{CallRecord, Latency, Unreadable, words::Wanted},
-    transcript::Utterance,
 };
+
+pub(super) use crate::transcript::dynamodb::item::{key, lines, part_key};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -39,24 +40,13 @@ pub(super) const FIELDS: [&str; 20] = [
     "parts",
 ];
 
-/// The key of a call's first item: `#` is what continuations are told by, so it is written
-/// differently in an id, and so is what it is written with.
-pub(super) fn key(call: &CallId) -> String {
-    call.as_str().replace('%', "%25").replace('#', "%23")
-}
-
-/// The key of one of a call's continuations: the second item is number 2.
-pub(super) fn part_key(call: &CallId, number: usize) -> String {
-    format!("{}#{number}", key(call))
-}
-
 /// The call whose first item has this key. A `%` that others wrote stands for itself.
 pub(super) fn call_of(key: &str) -> CallId {
     CallId::new(key.replace("%23", "#").replace("%25", "%"))
 }
 
 /// How many items hold the transcript, where the writer says so.
-pub(super) fn parts(item: &Item) -> Option<usize> {
+pub(super) fn parts(item: &Item) -> Option<u64> {
     item.get("parts")?.as_n().ok()?.parse().ok()
 }
 
@@ -96,36 +86,6 @@ pub(super) fn read(item: &Item) -> Result<CallRecord, Unreadable> {
             key,
             format!("{attribute} is missing or has no value of its kind"),
         )
-    })
-}
-
-/// The lines that an item holds, in its order; what is no line is named and left out.
-pub(super) fn lines(item: &Item) -> Vec<Utterance> {
-    let key = text(item, "call_uuid").unwrap_or_default();
-    let Some(list) = item.get("utterances") else {
-        return Vec::new();
-    };
-    let Ok(list) = list.as_l() else {
-        tracing::warn!(key, "utterances is no list and is left out");
-        return Vec::new();
-    };
-    let read = list.iter().enumerate().filter_map(|(position, value)| {
-        let line = value.as_m().ok().and_then(line);
-        if line.is_none() {
-            tracing::warn!(key, position, "a line cannot be read and is left out");
-        }
-        line
-    });
-    read.collect()
-}
-
-fn line(value: &Item) -> Option<Utterance> {
-    Some(Utterance {
-        seq: value.get("seq")?.as_n().ok()?.parse().ok()?,
-        at: get_time(value, "at").ok()??,
-        speaker: get_word(value, "speaker").ok()??,
-        text: get_text(value, "text").ok()??.to_owned(),
-        cut: *value.get("cut")?.as_bool().ok()?,
     })
 }
 

@@ -66,10 +66,11 @@ impl DynamoCalls {
         let mut key = item::key(call);
         while let Some(item) = self.item(&key, None).await? {
             items.push(item);
-            if item::parts(&items[0]) == Some(items.len()) {
+            let read = items.len() as u64;
+            if item::parts(&items[0]) == Some(read) {
                 break;
             }
-            key = item::part_key(call, items.len() + 1);
+            key = item::part_key(call, read + 1);
         }
         Ok(items)
     }

@@ -237,14 +237,9 @@ impl Partition {
 fn spellings(phone: &PhoneNumber) -> Vec<String> {
     let e164 = phone.reveal();
     let digits = e164.trim_start_matches('+');
-    let mut spellings = vec![digits.to_owned(), e164.to_owned()];
-    if let Some(national) = digits.strip_prefix('1')
-        && national.len() == 10
-    {
-        let (area, rest) = national.split_at(3);
-        let (exchange, line) = rest.split_at(3);
-        spellings.push(format!("+1 ({area}) {exchange}-{line}"));
-    }
+    let mut spellings = vec![digits.to_owned(), e164.to_owned(), phone.display()];
+    // Outside the North American plan the last two are the same.
+    spellings.dedup();
     spellings
 }
 

@@ -123,27 +123,44 @@ impl TranscriptSink for SqliteCalls {
     }
 
     async fn record(&self, call: &CallId, line: &Utterance) -> Result<(), ProviderError> {
-        let (call, line) = (call.clone(), line.clone());
+        self.record_all(call, std::slice::from_ref(line)).await
+    }
+
+    async fn record_all(&self, call: &CallId, lines: &[Utterance]) -> Result<(), ProviderError> {
+        let (call, lines) = (call.clone(), lines.to_vec());
         self.writes
             .transaction(move |file| {
                 let id = schema::number_of(file, &call)?.ok_or_else(not_started)?;
-                let due = last_line(file, id)? + 1;
-                match line.seq {
-                    1.. if line.seq < due => return Ok(()),
-                    1.. if line.seq == due => {}
-                    seq => {
-                        return Err(protocol(format!("line {seq} came where line {due} is due")));
+                let mut last = last_line(file, id)?;
+                for line in &lines {
+                    match line.seq {
+                        1.. if line.seq <= last => continue,
+                        1.. if line.seq == last + 1 => {}
+                        seq => {
+                            let due = last + 1;
+                            let gap = format!("line {seq} came where line {due} is due");
+                            return Err(protocol(gap));
+                        }
                     }
+                    row::save_line(file, id, line)?;
+                    last = line.seq;
                 }
-                row::save_line(file, id, &line)?;
                 let now = super::entry::stamp(clock::wall());
                 let mut count = file.prepare_cached(
                     "UPDATE calls SET lines = ?2, alive_at = ?3, updated_at = ?3 WHERE id = ?1",
                 )?;
-                count.execute((id, line.seq, now))?;
+                count.execute((id, last, now))?;
                 Ok(())
             })
             .await
+    }
+
+    async fn read_back(
+        &self,
+        call: &CallId,
+        after: u64,
+    ) -> Result<Option<Vec<Utterance>>, ProviderError> {
+        self.lines(call, after).await.map(Some)
     }
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
