@@ -141,6 +141,8 @@ pub mod model;
 
 pub mod transcript;
 
+pub mod record;
+
 pub mod lead;
 
 pub mod state;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Attempt, Hand, Inner, Stored, Waiting, complain, pace, running_for};
 use crate::{
-    call::{CallId, CallStatus, Direction, Outcome, Party},
+    call::{CallId, Direction, Outcome, Party},
     error::{ProviderError, ProviderErrorKind},
     lead::{CallResult, Change, Claim, Claimant, LeadCallStatus, PhoneNumber},
     outbound::{

@@ -1,7 +1,7 @@
-//! The contracts of the four traits as tests that every provider runs.
+//! The contracts of the traits as tests that every provider runs.
 //!
 //! Each module has one function per sentence of its trait's contract, and each trait one function
-//! that runs them all: [`transcript_sink`], [`lead_store`], [`speech_model`] and [`telephony()`].
+//! that runs them all: [`transcript_sink`], [`call_store`], [`lead_store`], [`speech_model`] and [`telephony()`].
 //! A provider that calls it cannot forget one. They are given a closure that makes a fresh
 //! provider, and panic with the sentence that does not hold.
 //!
@@ -26,6 +26,7 @@
 
 pub mod lead;
 pub mod model;
+pub mod record;
 pub mod state;
 pub mod telephony;
 pub mod transcript;
@@ -33,8 +34,8 @@ pub mod transcript;
 use std::{pin::pin, time::Duration};
 
 pub use self::{
-    lead::lead_store, model::speech_model, state::state_store, telephony::telephony,
-    transcript::transcript_sink,
+    lead::lead_store, model::speech_model, record::call_store, state::state_store,
+    telephony::telephony, transcript::transcript_sink,
 };
 
 /// The result of `future`, which must not take forever.
