@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Campaign, Gatekeeper, Refusal,
-    campaign::{
-        DIALLED, DONE, IN_PROGRESS, MATCHED, PENDING, REFUSAL, REFUSED, Reading,
-    },
+    campaign::{DIALLED, DONE, IN_PROGRESS, MATCHED, PENDING, REFUSAL, REFUSED, Reading},
 };
 use crate::{
     call::{CallId, Outcome},
@@ -60,7 +58,10 @@ impl<T: DeserializeOwned> Stored<T> {
     pub(super) fn read(record: Record) -> Result<Self, ProviderError> {
         let value = serde_json::from_value(record.value).map_err(|failed| {
             ProviderError::new("campaigns", ProviderErrorKind::Protocol)
-                .with_detail(format!("a record of {} cannot be read", record.key.collection))
+                .with_detail(format!(
+                    "a record of {} cannot be read",
+                    record.key.collection
+                ))
                 .with_source(failed)
         })?;
         Ok(Self {

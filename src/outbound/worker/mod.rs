@@ -40,7 +40,7 @@ use crate::{
     error::{ProviderError, ProviderErrorKind},
     lead::{LeadQuery, LeadStore, PhoneNumber},
     record::CallStore,
-    state::{IdRange, Key, StateStore, Write},
+    state::{IdRange, Key, Record, StateStore, Write},
 };
 
 /// What a worker works with.
@@ -264,7 +264,8 @@ impl Inner {
             return Ok(());
         }
         let running = running_for(campaign, now);
-        let free = i64::from(campaign.plan.pacing.concurrent(running)) - campaign.counts.in_progress;
+        let free =
+            i64::from(campaign.plan.pacing.concurrent(running)) - campaign.counts.in_progress;
         let soon = now.checked_add(self.config.poll).unwrap_or(now);
         if free <= 0
             || self.has_spent(campaign, now).await?
@@ -282,7 +283,9 @@ impl Inner {
         // Nodes that all begin with the first one only get in each other's way.
         let shift = usize::from(Uuid::new_v4().as_bytes()[0]) % waiting.len().max(1);
         waiting.rotate_left(shift);
-        let most = usize::try_from(free).unwrap_or(0).min(self.config.abreast(campaign));
+        let most = usize::try_from(free)
+            .unwrap_or(0)
+            .min(self.config.abreast(campaign));
         for next in waiting {
             let Some(hand) = Hand::take(self, &campaign.id, &next.value.phone, most) else {
                 continue;
@@ -296,8 +299,7 @@ impl Inner {
     /// Reads the leads of a campaign into its queue.
     async fn read_leads(&self, mut campaign: Campaign) -> Result<(), ProviderError> {
         for _ in 0..PAGES_AT_ONCE {
-            let mut query =
-                LeadQuery::new(campaign.plan.filter.clone()).with_limit(LEADS_AT_ONCE);
+            let mut query = LeadQuery::new(campaign.plan.filter.clone()).with_limit(LEADS_AT_ONCE);
             match &campaign.reading {
                 Reading::Done => return Ok(()),
                 Reading::Todo => {}
@@ -305,7 +307,11 @@ impl Inner {
             }
             let page = self.desk.leads.query(&query).await?;
             for problem in &page.problems {
-                warn!(campaign = campaign.id, reason = problem.reason, "an item is no lead");
+                warn!(
+                    campaign = campaign.id,
+                    reason = problem.reason,
+                    "an item is no lead"
+                );
             }
             let now = self.now();
             self.desk
@@ -322,22 +328,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether the day's budget is used up.
+    /// Whether the day's budget is used up, or the last day's was and no hour of the window has
+    /// come anywhere since: who is left then waits for it, instead of being refused at midnight.
     async fn has_spent(&self, campaign: &Campaign, now: Timestamp) -> Result<bool, ProviderError> {
         let budget = campaign.plan.budget;
         if budget.calls_per_day.is_none() && budget.usd_per_day.is_none() {
             return Ok(false);
         }
-        let day = self.desk.state.get(&day_key(campaign, now), now).await?;
-        let counter = |name| day.as_ref().map_or(0, |day| day.counter(name));
-        let calls = budget
-            .calls_per_day
-            .is_some_and(|most| counter(CALLS) >= i64::from(most));
-        #[expect(clippy::cast_precision_loss, reason = "millionths of dollars of a day")]
-        let dollars = budget
-            .usd_per_day
-            .is_some_and(|most| counter(MICRO_USD) as f64 / 1e6 >= most);
-        Ok(calls || dollars)
+        let today = day_key(campaign, now);
+        let days = self.desk.state.list(&today.collection, &IdRange::all(), DAYS, now);
+        let days = days.await?;
+        let Some(last) = days.last().filter(|day| budget_is_spent(campaign, day)) else {
+            return Ok(false);
+        };
+        Ok(last.key == today || !campaign.plan.window.is_open_anywhere(now))
     }
 
     /// Says that this node lives.
@@ -456,6 +460,18 @@ impl Drop for Hand {
     }
 }
 
+fn budget_is_spent(campaign: &Campaign, day: &Record) -> bool {
+    let budget = campaign.plan.budget;
+    let calls = budget
+        .calls_per_day
+        .is_some_and(|most| day.counter(CALLS) >= i64::from(most));
+    #[expect(clippy::cast_precision_loss, reason = "millionths of dollars of a day")]
+    let dollars = budget
+        .usd_per_day
+        .is_some_and(|most| day.counter(MICRO_USD) as f64 / 1e6 >= most);
+    calls || dollars
+}
+
 fn running_for(campaign: &Campaign, now: Timestamp) -> SignedDuration {
     now.duration_since(campaign.started.unwrap_or(now))
 }
@@ -484,6 +500,9 @@ fn report(done: Result<(), tokio::task::JoinError>) {
 
 /// Leads that are looked at to find the next ones.
 const LOOK: usize = 64;
+
+/// The longest campaign, in days.
+const DAYS: usize = 10_000;
 
 /// Pages of leads that are read in one round.
 const PAGES_AT_ONCE: usize = 40;

@@ -162,7 +162,8 @@ impl Inner {
         };
         match self.desk.line.dial(&order).await {
             Ok(call) => {
-                self.placed(campaign, &mut attempt, call, claim.as_ref()).await;
+                self.placed(campaign, &mut attempt, call, claim.as_ref())
+                    .await;
                 Ok(Some(attempt))
             }
             Err(failed) if was_not_placed(&failed) => {
@@ -171,7 +172,8 @@ impl Inner {
                     campaign = campaign.id,
                     "the carrier takes no call"
                 );
-                self.note_failure(&campaign.id, Some(&failed.to_string())).await;
+                self.note_failure(&campaign.id, Some(&failed.to_string()))
+                    .await;
                 let due = self.now().checked_add(LATER).unwrap_or(Timestamp::MAX);
                 let writes = attempt::take_back(campaign, &attempt, due)?;
                 let taken_back = self.desk.state.apply(writes, self.now()).await;
@@ -298,12 +300,17 @@ impl Inner {
             Some(call) => self.desk.line.look(&call).await,
             None => {
                 // The carrier's clock may run a little behind.
-                let since = attempt.value.at.checked_sub(SKEW).unwrap_or(attempt.value.at);
+                let since = attempt
+                    .value
+                    .at
+                    .checked_sub(SKEW)
+                    .unwrap_or(attempt.value.at);
                 let phone = attempt.value.waiting.phone.clone();
                 let found = self.desk.line.find(&phone, since).await;
                 if let Ok(Some(placed)) = &found {
                     info!(call = %placed.call, "a call was found at the carrier");
-                    self.placed(campaign, attempt, placed.call.clone(), None).await;
+                    self.placed(campaign, attempt, placed.call.clone(), None)
+                        .await;
                 }
                 found
             }
@@ -361,7 +368,8 @@ impl Inner {
         claim: &mut Option<Claim>,
     ) -> Result<(), ProviderError> {
         let phone = &attempt.value.waiting.phone;
-        self.write_back(phone, attempt.value.call.as_ref(), end, claim).await?;
+        self.write_back(phone, attempt.value.call.as_ref(), end, claim)
+            .await?;
         let because = (end.outcome == Outcome::Failed && !end.bad_number).then_some("it failed");
         self.note_failure(&campaign.id, because).await;
         let nth = attempt.value.waiting.outcomes.get(&end.outcome);
@@ -409,9 +417,7 @@ impl Inner {
             result.transcript = (!words.is_empty()).then(|| words.join("\n"));
         }
         let made = self.desk.gate.attempts(phone, self.now()).await?;
-        let change = Change::new()
-            .result(&result)
-            .set("attempts", made.len());
+        let change = Change::new().result(&result).set("attempts", made.len());
         match self.desk.leads.settle(&held, change).await {
             Ok(_) => Ok(()),
             Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {
