@@ -97,7 +97,11 @@ pub(crate) fn fits(field: &str, value: &Value) -> Result<(), &'static str> {
         | (Some(_), Value::Null)
         | (Some(Kind::Text), Value::String(_))
         | (Some(Kind::Flag), Value::Bool(_)) => Ok(()),
-        (Some(Kind::Count), Value::Number(number)) if number.is_u64() => Ok(()),
+        (Some(Kind::Count), Value::Number(number))
+            if number.as_i64().is_some_and(|count| count >= 0) =>
+        {
+            Ok(())
+        }
         (Some(Kind::Time), Value::String(text)) if text.parse::<Timestamp>().is_ok() => Ok(()),
         (Some(Kind::Text), _) => Err("must be text"),
         (Some(Kind::Flag), _) => Err("must be true or false"),

@@ -96,7 +96,9 @@ impl LeadStore for MemoryLeads {
     async fn query(&self, query: &LeadQuery) -> Result<LeadPage, ProviderError> {
         let leads = self.leads();
         let after = match &query.after {
-            Some(cursor) => Bound::Excluded(super::phone_at(PROVIDER, cursor)?),
+            Some(cursor) => Bound::Excluded(
+                PhoneNumber::parse(cursor.reveal()).map_err(|_| super::foreign_cursor(PROVIDER))?,
+            ),
             None => Bound::Unbounded,
         };
         let mut found = leads

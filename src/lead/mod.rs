@@ -77,7 +77,8 @@ use crate::error::ProviderError;
 /// - otherwise those with a `next_attempt` that has come, or without one when their `call_status`
 ///   is `not_called` or absent, but never `do_not_call`, `bad_number` or a word that nobody knows.
 ///
-/// So a holder that does not want the lead back at once settles it with a `call_status` or a
+/// The filter holds for both: a lead whose holder changed what the filter asks for is found by
+/// another filter, or by its number. So a holder that does not want the lead back at once settles it with a `call_status` or a
 /// `next_attempt`, most easily with [`Change::result`].
 ///
 /// *Bad items.* A table may hold what is no lead: other types, keys that are no numbers or are not
@@ -264,10 +265,8 @@ impl fmt::Debug for Lead {
     }
 }
 
-/// The lead after which a page goes on.
-fn phone_at(provider: &'static str, cursor: &LeadCursor) -> Result<PhoneNumber, ProviderError> {
-    PhoneNumber::parse(cursor.reveal()).map_err(|_| {
-        ProviderError::new(provider, crate::ProviderErrorKind::Invalid)
-            .with_detail("the cursor was not handed out by this store")
-    })
+/// A cursor that no page has handed out.
+fn foreign_cursor(provider: &'static str) -> ProviderError {
+    ProviderError::new(provider, crate::ProviderErrorKind::Invalid)
+        .with_detail("the cursor was not handed out by this store")
 }

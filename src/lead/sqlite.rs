@@ -155,6 +155,9 @@ impl LeadStore for SqliteLeads {
         let (filter, mut values) = conditions(&query.filter);
         let mut sql = format!("SELECT {} FROM churches WHERE {filter}", columns());
         if let Some(cursor) = &query.after {
+            if cursor.reveal().is_empty() {
+                return Err(super::foreign_cursor(PROVIDER));
+            }
             sql.push_str(" AND phone > ?");
             values.push(cursor.reveal().to_owned());
         }

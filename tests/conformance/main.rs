@@ -10,8 +10,6 @@
 
 mod lead;
 mod model;
-mod record;
-mod state;
 mod telephony;
 mod transcript;
 
@@ -20,5 +18,5 @@ mod transcript;
 mod line;
 
 #[path = "../support/dynamo.rs"]
-#[allow(dead_code, reason = "what other tests need of it")]
+#[expect(dead_code, reason = "what other tests need of it")]
 mod dynamo;

@@ -45,8 +45,10 @@ use crate::{
 /// - The next due lead: its claim, as above. Due leads are found by walking the index of the
 ///   filter page by page, and what a page has is kept until it is claimed: a worker reads each
 ///   page once for all its leads, not once for each of them. Workers take the leads of a page in
-///   orders of their own, and leave a page to the others when they keep losing its leads. That
-///   none is due costs a walk over the whole index: ask no more often than once in some seconds.
+///   orders of their own, and leave a page to the others when they keep losing its leads. A lead
+///   that another worker was faster to claim costs its write units, and 1 read unit when its
+///   lease is over, to see whether its holder has died. That none is due costs a walk over the
+///   whole index: ask no more often than once in some seconds.
 ///
 /// Queries, and the search for due leads, see a change up to about a second late; a claim does
 /// not, since it is decided on the lead itself.
@@ -233,6 +235,9 @@ impl LeadStore for DynamoLeads {
     async fn query(&self, query: &LeadQuery) -> Result<LeadPage, ProviderError> {
         let size = query.page_size();
         let key = Walk::new(&query.filter).key;
+        if (query.after.as_ref()).is_some_and(|cursor| cursor.reveal().is_empty()) {
+            return Err(super::foreign_cursor(PROVIDER));
+        }
         let mut page = LeadPage::default();
         let mut after = (query.after.as_ref())
             .map(|cursor| item::start_key(cursor.reveal(), key, &query.filter));
@@ -330,9 +335,11 @@ impl LeadStore for DynamoLeads {
                 return Ok(Some(claim));
             }
             losses += 1;
+            let mut scout = scout.lock().await;
+            scout.lost(stored.record.lead.phone, claimant.until());
             if losses == LOSSES {
                 losses = 0;
-                scout.lock().await.leave_page();
+                scout.leave_page(claimant.until());
             }
         }
     }
