@@ -117,6 +117,18 @@ pub(super) fn refuse(
     vec![turn.unchanged().delete(), counted]
 }
 
+/// The lead's turn comes at `due`.
+pub(super) fn postpone(
+    campaign: &Campaign,
+    turn: &Stored<Waiting>,
+    due: Timestamp,
+) -> Result<Vec<Write>, ProviderError> {
+    Ok(vec![
+        turn.unchanged().delete(),
+        queue(campaign, &turn.value, due)?,
+    ])
+}
+
 /// The intent to dial. Fails when the campaign changed, or has no room.
 pub(super) fn intend(
     campaign: &Campaign,

@@ -10,7 +10,6 @@ use jiff::{
 use serde::{Deserialize, Serialize};
 
 use super::holidays::federal_holiday;
-use crate::lead::time_zone;
 
 /// The hours in which people may be called, by the clock on their own wall.
 ///
@@ -164,13 +163,6 @@ impl Window {
     #[must_use]
     pub fn is_open(&self, at: Timestamp, zones: &[TimeZone]) -> bool {
         !zones.is_empty() && zones.iter().all(|zone| self.is_open_in(at, zone))
-    }
-
-    /// Whether it is open in any zone of the United States, whose holidays it keeps.
-    pub(super) fn is_open_anywhere(&self, at: Timestamp) -> bool {
-        time_zone::united_states()
-            .iter()
-            .any(|zone| self.is_open_in(at, &zone))
     }
 
     /// The first moment from `at` on at which it [is open](Self::is_open); `None` when it is not

@@ -10,6 +10,8 @@
 
 mod lead;
 mod model;
+mod record;
+mod state;
 mod telephony;
 mod transcript;
 

@@ -268,7 +268,7 @@ impl Inner {
             i64::from(campaign.plan.pacing.concurrent(running)) - campaign.counts.in_progress;
         let soon = now.checked_add(self.config.poll).unwrap_or(now);
         if free <= 0
-            || self.has_spent(campaign, now).await?
+            || self.spent(campaign, now).await?.today
             || pace::next_place(&*self.desk.state, &campaign.id, now).await? > soon
         {
             return Ok(());
@@ -328,20 +328,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether the day's budget is used up, or the last day's was and no hour of the window has
-    /// come anywhere since: who is left then waits for it, instead of being refused at midnight.
-    async fn has_spent(&self, campaign: &Campaign, now: Timestamp) -> Result<bool, ProviderError> {
+    /// How far the budget of a campaign is used up.
+    async fn spent(&self, campaign: &Campaign, now: Timestamp) -> Result<Spent, ProviderError> {
         let budget = campaign.plan.budget;
         if budget.calls_per_day.is_none() && budget.usd_per_day.is_none() {
-            return Ok(false);
+            return Ok(Spent::default());
         }
         let today = day_key(campaign, now);
-        let days = self.desk.state.list(&today.collection, &IdRange::all(), DAYS, now);
-        let days = days.await?;
-        let Some(last) = days.last().filter(|day| budget_is_spent(campaign, day)) else {
-            return Ok(false);
-        };
-        Ok(last.key == today || !campaign.plan.window.is_open_anywhere(now))
+        let (state, all) = (&self.desk.state, IdRange::all());
+        let days = state.list(&today.collection, &all, DAYS, now).await?;
+        let spent = days.iter().filter(|day| budget_is_spent(campaign, day));
+        Ok(spent.fold(Spent::default(), |spent, day| Spent {
+            today: spent.today || day.key == today,
+            before: spent.before || day.key != today,
+        }))
     }
 
     /// Says that this node lives.
@@ -458,6 +458,13 @@ impl Drop for Hand {
         self.prepared();
         self.inner.hands().phones.remove(&self.phone);
     }
+}
+
+/// Whether a campaign's budget was used up: today, and on any day before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    today: bool,
+    before: bool,
 }
 
 fn budget_is_spent(campaign: &Campaign, day: &Record) -> bool {

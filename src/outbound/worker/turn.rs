@@ -91,7 +91,10 @@ impl Inner {
             .decide(phone, lead, &rules, name, false, self.now())
             .await;
         if !decision.refusals.is_empty() {
-            let writes = attempt::refuse(campaign, turn, &decision.refusals);
+            let writes = match self.postponed(campaign, &held, &decision.refusals).await? {
+                Some(due) => attempt::postpone(campaign, turn, due)?,
+                None => attempt::refuse(campaign, turn, &decision.refusals),
+            };
             let refused = self.desk.state.apply(writes, self.now()).await;
             self.give_back(claim).await;
             return refused.map(|()| None);
@@ -103,7 +106,7 @@ impl Inner {
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(wait) => false,
         };
-        if told || self.has_spent(campaign, self.now()).await? {
+        if told || self.spent(campaign, self.now()).await?.today {
             self.give_back(claim).await;
             return Ok(None);
         }
@@ -135,6 +138,22 @@ impl Inner {
             value: attempt,
         };
         self.dial(campaign, stored, claim).await
+    }
+
+    /// When a lead is due that only waits because a day's budget was spent before its turn came,
+    /// and whose hours are over now. Any other lead is refused.
+    async fn postponed(
+        &self,
+        campaign: &Campaign,
+        claim: &Claim,
+        refusals: &[Refusal],
+    ) -> Result<Option<Timestamp>, ProviderError> {
+        let now = self.now();
+        if refusals != [Refusal::OutsideWindow] || !self.spent(campaign, now).await?.before {
+            return Ok(None);
+        }
+        let zones: Vec<_> = claim.lead.zones().iter().collect();
+        Ok(campaign.plan.window.next_open(now, &zones))
     }
 
     async fn take_place(&self, campaign: &Campaign) -> Result<Timestamp, ProviderError> {
