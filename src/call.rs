@@ -160,7 +160,7 @@ impl CallInfo {
 }
 
 /// What a leg can do beyond carrying audio.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "built by providers; a new field must be answered by each"

@@ -129,6 +129,8 @@ pub mod telephony;
 
 pub mod conversation;
 
+pub mod journal;
+
 pub mod answer;
 
 pub mod model;

@@ -16,6 +16,7 @@ use super::{
     Parts,
     event::EventKind,
     handle::{Counted, Entry},
+    journaled::Journaled,
     recorder::Recorder,
     sessions::Sessions,
 };
@@ -23,7 +24,7 @@ use crate::{
     audio::{comfort_tone, vad::VoiceDetector},
     call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
     clock,
-    conversation::{Action, Command, Conversation, EndReason, Input, Notice, Setup, Step},
+    conversation::{Action, Command, EndReason, Input, Notice, Setup, Step},
     duplex::Duplex,
     lead::{Lead, LeadStore, PhoneNumber},
     model::{ModelCommand, SessionSeed, SpeechModel},
@@ -67,8 +68,15 @@ where
         filler: parts.config.filler.then(|| comfort_tone(info.rate)),
         started: clock::wall(),
     };
+    let (conversation, journal) = Journaled::begin(
+        parts.config.journals.as_ref(),
+        &parts.shared,
+        &info,
+        parts.config.conversation.clone(),
+        setup,
+    );
     let call = Call {
-        conversation: Conversation::new(parts.config.conversation.clone(), setup, clock::now()),
+        conversation,
         leg: duplex,
         sessions: Sessions::new(&parts.shared),
         detector: (parts.detector)(),
@@ -108,11 +116,14 @@ where
         summary,
         stats: Box::new(stats),
     });
+    if let Some(journal) = journal {
+        journal.finish(deadline).await;
+    }
 }
 
 /// A call's moving parts.
 struct Call<'a, M, S, L> {
-    conversation: Conversation,
+    conversation: Journaled,
     leg: Duplex<CallCommand, CallEvent>,
     sessions: Sessions,
     detector: Box<dyn VoiceDetector>,

@@ -10,6 +10,7 @@ use crate::{
     call::CallInfo,
     conversation::{self, Command},
     error::{ProviderError, ProviderErrorKind},
+    journal::JournalFolder,
     lead::{Lead, LeadStore},
     model::SpeechModel,
     telephony::{CallCommand, Leg, Telephony},
@@ -24,6 +25,7 @@ pub use event::{AgentEvent, Counts, EventKind, LiveCall};
 
 mod driver;
 mod handle;
+mod journaled;
 mod recorder;
 mod sessions;
 
@@ -101,6 +103,9 @@ pub struct AgentConfig {
     pub max_sessions: Option<usize>,
     /// How long the last lines of a call may take to be kept. Default: 10 s.
     pub record_deadline: Duration,
+    /// Where calls are written down so that they can be [run again](crate::journal). Default:
+    /// nowhere, since a journal holds every word of a call.
+    pub journals: Option<JournalFolder>,
 }
 
 impl Default for AgentConfig {
@@ -113,6 +118,7 @@ impl Default for AgentConfig {
             filler: true,
             max_sessions: None,
             record_deadline: Duration::from_secs(10),
+            journals: None,
         }
     }
 }

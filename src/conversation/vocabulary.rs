@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     audio::{AudioFrame, SampleRate},
@@ -17,12 +18,13 @@ use crate::{
 };
 
 /// Names a model session within a call; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct SessionId(pub u32);
 
-/// What happened.
-#[derive(Debug)]
+/// What happened. Written down by a [journal](crate::journal), audio apart from the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "what a driver can report; a new kind must be handled everywhere"
@@ -49,7 +51,8 @@ pub enum Input {
 }
 
 /// What an application can ask of a running call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Command {
     /// Hang up once the agent's last words were heard.
@@ -73,8 +76,10 @@ pub enum Step {
     Wait(Option<Instant>),
 }
 
-/// Something for the driver to do.
-#[derive(Debug, PartialEq)]
+/// Something for the driver to do. Written down by a [journal](crate::journal), audio apart from
+/// the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a driver that ignores an action must not compile"
@@ -85,12 +90,14 @@ pub enum Action {
     /// Tell the session, before anything else, what was said so far.
     Brief(SessionId, Vec<Said>),
     /// Give the session this frame of the caller.
+    #[serde(skip)]
     Feed(SessionId, AudioFrame),
     /// Give the session these words.
     Tell(SessionId, String),
     /// Close the session by the book, or stop opening it.
     CloseModel(SessionId),
     /// Send this frame to the caller.
+    #[serde(skip)]
     Play(AudioFrame),
     /// Ask the carrier to report when everything before this was played.
     Mark(MarkId),
@@ -134,7 +141,8 @@ impl Action {
 }
 
 /// What observers are told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice {
     /// The agent does something else now.
@@ -156,7 +164,8 @@ pub enum Notice {
 }
 
 /// What the agent does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the states that voice frameworks share"
@@ -192,7 +201,8 @@ impl fmt::Display for AgentState {
 }
 
 /// Why a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
     /// The caller hung up, or the leg was lost.
@@ -208,7 +218,7 @@ pub enum EndReason {
 }
 
 /// What a conversation must know of its call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a new field must be answered by every driver"
@@ -228,6 +238,7 @@ pub struct Setup {
     /// together.
     pub jitter: f32,
     /// What the caller hears while nobody is there to speak, at the leg's rate.
+    #[serde(skip)]
     pub filler: Option<AudioFrame>,
     /// What the calendar shows at the conversation's first instant.
     pub started: Timestamp,

@@ -27,6 +27,7 @@ pub mod vonage;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     audio::AudioFrame, call::CallInfo, duplex::Duplex, error::ProviderError, transcript::Speaker,
@@ -72,10 +73,12 @@ pub struct Leg {
 }
 
 /// What a leg reports.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CallEvent {
     /// A full frame of the caller's voice.
+    #[serde(skip)]
     Audio(AudioFrame),
     /// The caller pressed a key: one of `0-9`, `*`, `#`.
     Dtmf(char),
@@ -112,12 +115,13 @@ pub enum CallCommand {
 }
 
 /// Names a point in the audio sent to a leg; grows within a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct MarkId(pub u64);
 
 /// What a leg with a screen shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a provider that ignores one must not compile"

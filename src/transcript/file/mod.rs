@@ -58,7 +58,7 @@
 
 mod disk;
 mod error;
-mod name;
+pub(crate) mod name;
 mod record;
 mod recover;
 mod wire;
