@@ -8,7 +8,12 @@ use std::{
     collections::BTreeMap, env, ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration,
 };
 
-use novavoice::{lead::PhoneNumber, private::Private, telephony::vonage::Credentials};
+use novavoice::{
+    journal::{JournalFolder, JournalKey},
+    lead::PhoneNumber,
+    private::Private,
+    telephony::vonage::Credentials,
+};
 
 use crate::commands::Command;
 use reader::{Reader, Sources};
@@ -39,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) stores: StoreSettings,
     /// Where transcript files go.
     pub(crate) transcripts_dir: PathBuf,
+    /// What is written down of calls so that they can be run again.
+    pub(crate) journals: JournalSettings,
     /// What happens when the caller is silent.
     #[cfg_attr(
         not(test),
@@ -133,6 +140,23 @@ pub(crate) enum CreateTables {
     Never,
 }
 
+/// Journals of calls.
+#[derive(Debug)]
+pub(crate) struct JournalSettings {
+    /// Where they go, and what is in them; `None`: there are none.
+    pub(crate) folder: Option<JournalFolder>,
+    /// What seals them.
+    pub(crate) key: Option<JournalKey>,
+}
+
+/// `JOURNALS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalChoice {
+    Off,
+    Words,
+    Audio,
+}
+
 /// What happens when the caller is silent. `None`: nothing, ever.
 #[derive(Debug)]
 #[cfg_attr(
@@ -216,6 +240,7 @@ impl Config {
             vonage: VonageSettings::read(&mut read),
             stores: StoreSettings::read(&mut read),
             transcripts_dir: read.required("TRANSCRIPTS_DIR", parse::folder),
+            journals: JournalSettings::read(&mut read),
             idle: IdleSettings {
                 nudge: read.required("IDLE_NUDGE_SECONDS", parse::seconds_or_never),
                 hangup: read.required("IDLE_HANGUP_SECONDS", parse::seconds_or_never),
@@ -277,6 +302,23 @@ impl VonageSettings {
             api_key: key.map(|key| key.reveal().clone()),
             application_ids: self.applications.clone(),
         }
+    }
+}
+
+impl JournalSettings {
+    fn read(read: &mut Reader<'_>) -> Self {
+        let key = read.optional("JOURNAL_KEY", parse::journal_key);
+        let folder = read.required("DATA_DIR", parse::folder).join("journals");
+        let folder = match read.required("JOURNALS", parse::one_of(JOURNAL_CHOICES)) {
+            JournalChoice::Off => None,
+            JournalChoice::Words => Some(JournalFolder::new(folder)),
+            JournalChoice::Audio => Some(JournalFolder::new(folder).with_audio()),
+        };
+        let folder = folder.map(|folder| match &key {
+            Some(key) => folder.encrypted(key.clone()),
+            None => folder,
+        });
+        Self { folder, key }
     }
 }
 
@@ -379,6 +421,12 @@ const CREATE_TABLES: &[(&str, CreateTables)] = &[
     ("auto", CreateTables::Auto),
     ("always", CreateTables::Always),
     ("never", CreateTables::Never),
+];
+
+const JOURNAL_CHOICES: &[(&str, JournalChoice)] = &[
+    ("off", JournalChoice::Off),
+    ("words", JournalChoice::Words),
+    ("audio", JournalChoice::Audio),
 ];
 
 const LOG_FORMATS: &[(&str, LogFormat)] =

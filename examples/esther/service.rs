@@ -105,6 +105,7 @@ impl Service {
         let mut settings = AgentConfig::default();
         settings.drain = config.drain;
         settings.max_calls = max_calls;
+        settings.journals = config.journals.folder;
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)

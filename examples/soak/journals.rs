@@ -124,6 +124,7 @@ fn rollover() -> Vec<u8> {
     let mut sim = call(Config::default(), short);
     says(&mut sim, "Good morning.", SECOND);
     answers(&mut sim, "Good morning to you.", 800 * MS);
+    says(&mut sim, "How are you today?", SECOND);
     sim.run_for(10 * SECOND);
     sim.input(Input::ModelOpened(SessionId(2)));
     sim.run_for(SECOND);

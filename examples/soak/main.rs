@@ -17,7 +17,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use novavoice::testkit::schedule::{Outcome, Schedule};
+use novavoice::{
+    conversation::Input,
+    journal::Journal,
+    model::ModelEvent,
+    telephony::CallEvent,
+    testkit::schedule::{Outcome, Schedule},
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "soak", about = "Random calls in simulated time")]
@@ -180,7 +186,20 @@ fn report(tally: &Tally, took: Duration) -> ExitCode {
 fn one(seed: u64, busy: bool) -> ExitCode {
     let schedule = schedule(seed, busy);
     println!("{schedule:#?}");
-    let outcome = schedule.run();
+    let (outcome, journal) = schedule.record();
+    if let Ok(journal) = Journal::read(&journal, None) {
+        for (at, input) in journal.inputs() {
+            let audio = matches!(
+                input,
+                Input::Tick
+                    | Input::Call(CallEvent::Audio(_))
+                    | Input::Model(_, ModelEvent::Audio(..))
+            );
+            if !audio {
+                println!("{:9.3} {input:?}", at.as_secs_f64());
+            }
+        }
+    }
     println!("{:?} after {:?}", outcome.ended, outcome.length);
     for violation in &outcome.violations {
         println!("{violation}");

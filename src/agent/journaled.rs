@@ -265,3 +265,87 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// Journals of one call and one second.
 const MOST_FILES: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        audio::{AudioFrame, SampleRate},
+        call::{CallId, LegCapabilities},
+        journal::{Ending, Journal, replay},
+        telephony::CallEvent,
+    };
+
+    fn header() -> Header {
+        let setup = Setup {
+            rate: SampleRate::Hz16000,
+            leg: LegCapabilities::default(),
+            text_input: true,
+            greeting: None,
+            session_limit: None,
+            jitter: 0.0,
+            filler: None,
+            started: Timestamp::UNIX_EPOCH,
+        };
+        Header::new(CallId::new("a call"), setup, Config::default(), false)
+    }
+
+    /// A call on a tape whose writer has not begun yet.
+    fn taped(header: &Header) -> (Journaled, mpsc::Receiver<Block>) {
+        let (blocks, received) = mpsc::channel(BLOCKS);
+        let now = clock::now();
+        let tape = Tape {
+            encoder: Encoder::new(header.setup.rate, false, now),
+            block: Vec::new(),
+            began: Duration::ZERO,
+            blocks: Some(blocks),
+        };
+        let call = Conversation::new(header.config.clone(), header.setup.clone(), now);
+        let tape = Some(tape);
+        (Journaled { call, tape }, received)
+    }
+
+    /// The disk stands still for all of a call of five minutes, which goes on all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_keep_up_costs_the_rest_of_the_journal_and_nothing_else() {
+        let header = header();
+        let (mut call, received) = taped(&header);
+        let mut now = clock::now();
+        for _ in 0..300 * 50 {
+            now += Duration::from_millis(20);
+            let frame = AudioFrame::silence(SampleRate::Hz16000);
+            call.handle(now, Input::Call(CallEvent::Audio(frame)));
+            while let Step::Do(_) = call.step() {}
+        }
+        assert_eq!(call.stats().frames_received, 15_000);
+        drop(call);
+
+        let folder = tempfile::tempdir().unwrap();
+        write(&JournalFolder::new(folder.path()), &header, received)
+            .await
+            .unwrap();
+        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap();
+        let journal = Journal::open(file.unwrap().path(), None).unwrap();
+        assert_eq!(journal.ending(), Ending::Lost);
+        assert!(
+            journal.length() >= Duration::from_secs(60),
+            "{:?}",
+            journal.length()
+        );
+        assert!(replay(&journal, None).is_ok(), "what is there is right");
+    }
+
+    #[tokio::test]
+    async fn two_journals_never_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            let (call, received) = taped(&header());
+            drop(call);
+            let journals = JournalFolder::new(folder.path());
+            write(&journals, &header(), received).await.unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+}

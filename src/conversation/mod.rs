@@ -298,6 +298,7 @@ impl Conversation {
                 self.replies.final_text(&text);
                 self.commit(false);
             }
+            ModelEvent::Caption(_, text) => self.replies.unheard_caption(&text),
             ModelEvent::Usage(usage) => self.stats.usage += usage,
             // While the call goes on, the session that followed hears these words again.
             ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
@@ -362,7 +363,7 @@ impl Conversation {
 
     fn on_caption(&mut self, session: SessionId, reply: ReplyId, text: &str) {
         let Some(key) = self.reply(session, reply) else {
-            return;
+            return self.replies.unheard_caption(text);
         };
         self.turn.reach(Stage::FirstText, self.now);
         self.replies.caption(key, text);
@@ -549,8 +550,9 @@ impl Conversation {
     fn on_heard(&mut self) {
         let now = self.now;
         self.playout.settle(now);
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        let closed = self.replies.heard(now, self.playout.heard(), empty);
+        let closed = self
+            .replies
+            .heard(now, self.playout.heard(), self.all_is_heard());
         if closed > 0 {
             if self.setup.leg.text {
                 self.actions
@@ -562,6 +564,17 @@ impl Conversation {
         self.schedule_heard();
         self.refresh();
         self.end_after_last_words();
+    }
+
+    /// Whether everything that came of the model was heard, the beginning of a frame that waits for
+    /// its other half included.
+    fn all_is_heard(&self) -> bool {
+        let waits = |framer: &Framer| framer.pending_bytes() > 0;
+        let begun = self
+            .framer
+            .as_ref()
+            .is_some_and(|(_, framer, _)| waits(framer));
+        self.playout.is_empty() && !self.playout.is_paused() && !begun
     }
 
     fn on_marks_overdue(&mut self) {

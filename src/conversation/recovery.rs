@@ -55,6 +55,10 @@ impl Conversation {
             return;
         }
         self.end_what_was_coming();
+        if !self.is_going_on() {
+            // That were the last words.
+            return;
+        }
         if let Standby::Opening { id, born } = self.links.standby {
             self.links.standby = Standby::None;
             self.links.active = Active::Opening { id, born };

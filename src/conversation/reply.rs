@@ -110,6 +110,15 @@ impl Replies {
         });
     }
 
+    /// The model means to say this in a reply that nobody hears any more: its final text may come
+    /// all the same, and belongs to no other sentence.
+    pub(super) fn unheard_caption(&mut self, text: &str) {
+        self.recent.push_back(collapse_white_space(text));
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+    }
+
     /// This much more of its audio came; answers with the new length.
     pub(super) fn audio(&mut self, key: ReplyKey, length: Duration) -> Duration {
         let Some(reply) = self.find(key) else {
@@ -253,13 +262,17 @@ impl Replies {
                 .as_ref()
                 .is_some_and(|known| known.contains(&text))
         });
-        if doubled || self.recent.contains(&text) {
+        if doubled {
             return;
         }
         let part_of = |segment: &&mut Segment| segment.caption.contains(&text);
         let mut segments = self.open.iter_mut().flat_map(|reply| &mut reply.segments);
         if let Some(segment) = segments.find(part_of) {
             segment.append(&text);
+            return;
+        }
+        // All of a line that is gone, or a piece of it.
+        if self.recent.iter().any(|known| known.contains(&text)) {
             return;
         }
         let mut segments = self.open.iter_mut().flat_map(|reply| &mut reply.segments);
@@ -284,8 +297,10 @@ impl Replies {
             let reply = self.open.pop_front()?;
             self.void = self.void.max(Some(reply.source));
             for segment in &reply.segments {
-                let text = segment.text.as_ref().unwrap_or(&segment.caption);
-                self.recent.push_back(text.clone());
+                // Pieces of it may still come.
+                self.recent.push_back(segment.caption.clone());
+                let other = segment.text.iter().filter(|text| **text != segment.caption);
+                self.recent.extend(other.cloned());
             }
             while self.recent.len() > RECENT {
                 self.recent.pop_front();
@@ -350,7 +365,7 @@ impl Reply {
                 break;
             }
             let complete = (self.ended && !self.broken) || index + 1 < self.segments.len();
-            let text = segment.text.as_deref().unwrap_or(&segment.caption);
+            let text = segment.words();
             words.push(if complete && heard >= segment.end {
                 text
             } else {
@@ -362,6 +377,14 @@ impl Reply {
 }
 
 impl Segment {
+    /// What it says: the final text, unless that is a piece of the caption and the other pieces
+    /// never came. What of it was heard is then a matter of position.
+    fn words(&self) -> &str {
+        let text = self.text.as_deref();
+        text.filter(|text| !self.caption.contains(text))
+            .unwrap_or(&self.caption)
+    }
+
     fn append(&mut self, text: &str) {
         match &mut self.text {
             Some(known) => {
@@ -564,6 +587,52 @@ mod tests {
         assert_eq!(line(&mut replies, now + 60 * SECOND), None);
         assert_eq!(replies.key(SESSION, ReplyId(1)), None);
         assert!(replies.key(SESSION, ReplyId(2)).is_some());
+    }
+
+    #[test]
+    fn a_late_piece_of_a_line_that_is_gone_belongs_to_no_other_line() {
+        let (mut replies, now) = (Replies::default(), start());
+        let first = reply(&mut replies, 1, now, &["One thing. And another."]);
+        replies.final_text("One thing.");
+        let heard = |reply| {
+            Some(Heard {
+                reply,
+                upto: SECOND,
+            })
+        };
+        replies.heard(now, heard(first), false);
+        let later = now + 11 * SECOND;
+        assert_eq!(
+            line(&mut replies, later),
+            Some(("One thing. And another.".to_owned(), false)),
+            "what was heard is not lost because a piece of the text is late"
+        );
+        let second = reply(&mut replies, 2, later, &["Something else."]);
+        replies.final_text("And another.");
+        replies.final_text("One thing.");
+        replies.heard(later, heard(second), false);
+        replies.final_text("Something else.");
+        assert_eq!(
+            line(&mut replies, later),
+            Some(("Something else.".to_owned(), false))
+        );
+    }
+
+    #[test]
+    fn final_text_of_a_sentence_that_nobody_heard_belongs_to_no_other_one() {
+        let (mut replies, now) = (Replies::default(), start());
+        replies.unheard_caption("A sentence after the cut.");
+        let key = reply(&mut replies, 2, now, &["Something else."]);
+        replies.final_text("A sentence after the cut.");
+        let heard = Heard {
+            reply: key,
+            upto: SECOND,
+        };
+        replies.heard(now, Some(heard), false);
+        assert_eq!(
+            line(&mut replies, now + 10 * SECOND),
+            Some(("Something else.".to_owned(), false))
+        );
     }
 
     #[test]

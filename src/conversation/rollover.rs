@@ -33,12 +33,16 @@ impl Conversation {
         let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
             return;
         };
+        if !self.is_going_on() {
+            return;
+        }
         let plan = Plan::new(limit, self.setup.jitter);
         let age = self.now.saturating_duration_since(born);
         match self.links.standby {
             Standby::None if age >= plan.soft => self.warm_up(),
             Standby::Ready { since, id, .. }
-                if self.now.saturating_duration_since(since) >= plan.standby =>
+                if self.now.saturating_duration_since(since) >= plan.standby
+                    && age < plan.renewal =>
             {
                 // It has heard nothing for so long that its own idle limit comes near.
                 self.links.standby = Standby::None;
@@ -132,6 +136,10 @@ impl Conversation {
         self.links.active = Active::Open { id, born };
         self.stats.rollovers += 1;
         self.end_what_was_coming();
+        if !self.is_going_on() {
+            // That were the last words.
+            return true;
+        }
         if !history.is_empty() {
             self.actions.push_back(Action::Brief(id, history));
         }
@@ -200,6 +208,9 @@ struct Plan {
     hard: Duration,
     /// A session that stands by is replaced after this long.
     standby: Duration,
+    /// But not at an age from this one on: another one might not be ready in time, and until the
+    /// hard age this one is good.
+    renewal: Duration,
     /// A failed warm-up is tried again after this long.
     retry: Duration,
 }
@@ -214,6 +225,7 @@ impl Plan {
             forced: at(440.0),
             hard: at(465.0),
             standby: at(30.0),
+            renewal: at(445.0),
             retry: at(2.0).max(Duration::from_millis(50)),
         }
     }

@@ -1,5 +1,7 @@
 //! The agent around the core, on a paused clock, with providers that the test plays itself.
 
+mod journal;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;

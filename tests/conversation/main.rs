@@ -3,6 +3,8 @@
 mod barge_in;
 mod endings;
 mod invariants;
+mod replay;
 mod rollover;
+mod schedules;
 mod silence;
 mod turns;

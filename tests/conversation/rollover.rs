@@ -7,7 +7,7 @@ use novavoice::{
     ProviderErrorKind,
     audio::{AudioFrame, SampleRate, comfort_tone},
     call::LegCapabilities,
-    conversation::{Config, EndReason, Input, SessionId, Setup},
+    conversation::{Command, Config, EndReason, Input, SessionId, Setup},
     model::{ModelEvent, Said},
     telephony::CallEvent,
     testkit::sim::Sim,
@@ -190,6 +190,66 @@ fn a_session_that_stands_by_too_long_is_replaced() {
     sim.run_for(31 * SECOND);
     assert_eq!(sim.sessions().1, [SessionId(2)]);
     assert_eq!(sim.sessions().0.last(), Some(&SessionId(3)));
+}
+
+/// The hard deadline needs a session that is ready.
+#[test]
+fn a_session_that_stands_by_is_kept_when_another_one_might_come_too_late() {
+    let mut sim = call();
+    sim.run_for(350 * SECOND);
+    sim.begins("A reply that does not end.", SECOND);
+    sim.run_for(66 * SECOND);
+    // The first one was never answered; the second one stands by from now on.
+    open(&mut sim, 2);
+    sim.run_for(46 * SECOND);
+    assert_eq!(sim.sessions().1, [], "it is not replaced at 447 s");
+    sim.run_for(3 * SECOND);
+    assert_eq!(sim.talking(), SessionId(2));
+}
+
+#[test]
+fn a_call_that_is_told_to_end_does_not_move_any_more() {
+    let mut sim = call();
+    sim.run_for(440 * SECOND);
+    sim.caller(true, SECOND);
+    sim.input(Input::Command(Command::Abort));
+    assert!(sim.hung_up());
+    sim.input(Input::ModelOpened(SessionId(2)));
+    sim.run_for(2 * SECOND);
+    assert_eq!(sim.fed(SessionId(2)).count(), 0);
+    assert_eq!(sim.stats().rollovers, 0);
+}
+
+/// A session that is ready already is left alone, too.
+#[test]
+fn a_call_that_hangs_up_at_its_deadline_does_not_move() {
+    let mut sim = call();
+    sim.run_for(440 * SECOND);
+    sim.input(Input::Voice(true));
+    sim.input(Input::ModelOpened(SessionId(2)));
+    for _ in 0..24 {
+        sim.caller(true, SECOND);
+        sim.input(Input::Voice(true));
+    }
+    sim.input(Input::Command(Command::Abort));
+    sim.run_for(2_500 * MS);
+    assert_eq!(sim.fed(SessionId(2)).count(), 0);
+}
+
+/// What the old session was saying were the last words: the agent hangs up, and the new session is
+/// told nothing.
+#[test]
+fn a_call_whose_last_words_end_at_the_switch_hangs_up_and_does_not_move() {
+    let mut sim = call();
+    sim.run_for(463 * SECOND);
+    sim.begins("Goodbye, and thank you for", SECOND);
+    sim.input(Input::ModelOpened(SessionId(2)));
+    sim.caller(false, 1_500 * MS);
+    sim.input(Input::Command(Command::HangUp));
+    sim.run_for(3 * SECOND);
+    assert!(sim.hung_up());
+    assert_eq!(sim.fed(SessionId(2)).count(), 0);
+    assert_eq!(sim.told().len(), 0);
 }
 
 #[test]

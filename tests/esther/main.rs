@@ -17,6 +17,7 @@ mod keyless;
 mod model;
 mod nova;
 mod program;
+mod replay;
 mod service;
 mod settings;
 mod sockets;

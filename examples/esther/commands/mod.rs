@@ -6,13 +6,16 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
-pub(crate) mod serve;
+mod replay;
+mod serve;
 
 /// What the program is asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Takes calls: HTTP, webhooks, media sockets and the dashboard (default)
     Serve,
+    /// Runs a recorded call journal through this build in simulated time
+    Replay(replay::Replay),
 }
 
 impl Command {
@@ -33,6 +36,7 @@ impl Command {
     pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::Serve => on_runtime(serve::run(config)),
+            Self::Replay(replay) => replay.run(&config),
         }
     }
 }

@@ -162,6 +162,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("LEAD_STORE", "auto", "sqlite, dynamodb or auto"),
     row("CALL_STORE", "auto", "sqlite, dynamodb or auto"),
     row("DATA_DIR", "./data", "Database file, journals, spool"),
+    row(
+        "JOURNALS",
+        "off",
+        "What is kept in DATA_DIR/journals to run calls again: off, words or audio",
+    ),
+    private(
+        "JOURNAL_KEY",
+        "Seals journals and opens them: 64 hexadecimal digits",
+    ),
     row("TRANSCRIPTS_DIR", "./transcripts", "Transcript files"),
     row(
         "CALL_RECORDS_TABLE",

@@ -51,6 +51,7 @@ fn nothing_given_is_a_right_configuration() {
     assert_eq!(config.idle.hangup, Some(Duration::from_secs(90)));
     assert_eq!((config.max_calls, config.drain.as_secs()), (200, 120));
     assert_eq!(config.stores.calls_table, "nova-sonic-call-records");
+    assert!(config.journals.folder.is_none());
     assert!(config.unused.is_empty());
 }
 
@@ -91,6 +92,11 @@ fn every_setting_is_read_by_its_name() {
         ("LEAD_STORE", "sqlite"),
         ("CALL_STORE", "dynamodb"),
         ("DATA_DIR", "/tmp/data"),
+        ("JOURNALS", "audio"),
+        (
+            "JOURNAL_KEY",
+            "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        ),
         ("TRANSCRIPTS_DIR", "/tmp/transcripts"),
         ("CALL_RECORDS_TABLE", "calls"),
         ("LEADS_TABLE", "leads"),
@@ -141,6 +147,7 @@ fn every_setting_is_read_by_its_name() {
     );
     assert_eq!(config.stores.calls, StoreChoice::DynamoDb);
     assert_eq!((config.idle.nudge, config.drain), (None, Duration::ZERO));
+    assert!(config.journals.folder.is_some() && config.journals.key.is_some());
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.unused, UNUSED);
 }

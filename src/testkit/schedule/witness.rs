@@ -101,7 +101,10 @@ pub(super) struct Reply {
     pub(super) tainted: bool,
     /// How much of it has sounded.
     sounded: Duration,
-    played: bool,
+    /// When that was.
+    sounded_at: Option<Instant>,
+    /// The carrier forgot some of it, or marks are so late that the core may believe so.
+    broken: bool,
     lines: u32,
 }
 
@@ -119,22 +122,28 @@ impl Witness {
         hold: Duration,
         blur: Duration,
     ) -> Self {
-        let frames = |length: Duration| {
-            u64::try_from(length.as_millis() / FRAME.as_millis()).unwrap_or(u64::MAX)
-        };
-        Self {
+        let mut witness = Self {
             start,
             now: start,
             violations: Vec::new(),
             limit,
             hold: frames(hold),
-            blur: if blur.is_zero() { 0 } else { frames(blur) + 2 },
+            blur: 0,
             sessions: Sessions::default(),
             caller: CallerFrames::default(),
             replies: Replies::default(),
             lines: 0,
             over: false,
             ended: false,
+        };
+        witness.blurs(blur);
+        witness
+    }
+
+    /// Marks are so late from now on.
+    pub(super) fn blurs(&mut self, late: Duration) {
+        if !late.is_zero() {
+            self.blur = self.blur.max(frames(late) + 2);
         }
     }
 
@@ -154,7 +163,8 @@ impl Witness {
 
     // Sessions.
 
-    pub(super) fn opens(&mut self, id: SessionId) {
+    /// A session is asked for; it is `late` where its opening fails or takes long.
+    pub(super) fn opens(&mut self, id: SessionId, late: bool) {
         let sessions = &mut self.sessions;
         let new = id.0 > sessions.last;
         sessions.last = sessions.last.max(id.0);
@@ -171,6 +181,7 @@ impl Witness {
             true
         } else {
             let free = sessions.standby.is_none();
+            sessions.excused |= late;
             sessions.standby = session;
             free
         };
@@ -179,7 +190,7 @@ impl Witness {
         });
     }
 
-    pub(super) fn opened(&mut self, id: SessionId, slow: bool) {
+    pub(super) fn opened(&mut self, id: SessionId) {
         let now = self.now;
         let sessions = &mut self.sessions;
         let both = [&mut sessions.active, &mut sessions.standby];
@@ -188,7 +199,6 @@ impl Witness {
                 session.ready = Some(now);
             }
         }
-        sessions.excused |= slow && sessions.standby.is_some_and(|standby| standby.id == id);
     }
 
     pub(super) fn closes(&mut self, id: SessionId) {
@@ -335,7 +345,8 @@ impl Witness {
             cut: None,
             tainted: false,
             sounded: Duration::ZERO,
-            played: false,
+            sounded_at: None,
+            broken: false,
             lines: 0,
         });
         number
@@ -392,7 +403,6 @@ impl Witness {
             return self.saw(Rule::HeardWasSent, || format!("{what:?} that nobody said"));
         };
         reply.tainted |= !taken;
-        reply.played = true;
         let (number, cut) = (reply.number, reply.cut);
         self.must(cut.is_none() && !over, Rule::NothingAfterTheCut, || {
             format!("a frame of reply {number} is played after it was cut")
@@ -408,6 +418,7 @@ impl Witness {
         };
         let upto = FRAME * u32::try_from(number - reply.first + 1).unwrap_or(u32::MAX);
         reply.sounded = reply.sounded.max(upto.min(reply.length));
+        reply.sounded_at = Some(begins);
         let name = reply.number;
         let late = reply.cut.is_some_and(|cut| begins > cut);
         self.replies.sounded = before.max(Some(number));
@@ -420,6 +431,15 @@ impl Witness {
         self.must(!late, Rule::NothingAfterTheCut, || {
             format!("frame {number} of reply {name} sounds after the cut")
         });
+    }
+
+    /// The carrier forgets what has not begun to sound.
+    pub(super) fn silenced(&mut self, now: Instant) {
+        let late = FRAME * u32::try_from(self.blur).unwrap_or(u32::MAX);
+        for reply in &mut self.replies.recent {
+            let before = reply.sounded_at.is_some_and(|at| at + late < now);
+            reply.broken |= !reply.is_through() || (self.blur > 0 && !before);
+        }
     }
 
     /// A line of the transcript.
@@ -450,7 +470,8 @@ impl Witness {
     }
 
     fn finished(&mut self, reply: &Reply) {
-        let must = reply.is_through() && reply.cut.is_none() && !reply.tainted;
+        let whole = !reply.tainted && !reply.broken;
+        let must = reply.is_through() && reply.cut.is_none() && whole;
         let (number, lines) = (reply.number, reply.lines);
         self.must(lines == 1 || !must, Rule::EveryReplyOnce, || {
             format!("reply {number} was heard and is in {lines} lines")
@@ -570,7 +591,8 @@ impl Replies {
                 return Err((Rule::RecordedWasHeard, seen));
             }
             if !cut {
-                return wrong("the line is not whole and does not say that it was cut");
+                let seen = format!("{heard:.3} s of {length:.3} s were heard and it is not cut");
+                return Err((Rule::EveryReplyOnce, seen));
             }
             break;
         }
@@ -584,8 +606,12 @@ impl Replies {
 impl Reply {
     /// Whether all of it has sounded and no more comes.
     fn is_through(&self) -> bool {
-        self.ended && self.played && self.sounded >= self.length && !self.length.is_zero()
+        self.ended && self.sounded >= self.length && !self.length.is_zero()
     }
+}
+
+fn frames(length: Duration) -> u64 {
+    u64::try_from(length.as_millis() / FRAME.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The words of a sentence; every word says where it belongs.

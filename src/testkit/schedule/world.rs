@@ -44,7 +44,8 @@ pub(super) struct World<'a> {
     free: Vec<usize>,
     ear: Ear,
     witness: Witness,
-    voice: bool,
+    /// The model is in the middle of a reply; it says one after the other.
+    speaks: bool,
     openings: Openings,
     refuse: (u32, u32),
     /// Final texts that the model has sent, to be repeated.
@@ -64,7 +65,7 @@ struct Openings {
 /// Something that will happen.
 #[derive(Debug)]
 enum Due {
-    Opens(SessionId, Option<ProviderErrorKind>, bool),
+    Opens(SessionId, Option<ProviderErrorKind>),
     Expires(SessionId),
     Closes(SessionId),
     Text(SessionId, String),
@@ -114,7 +115,7 @@ impl<'a> World<'a> {
             free: Vec::new(),
             ear: Ear::default(),
             witness: Witness::new(start, session_limit, hold, mark_delay),
-            voice: false,
+            speaks: false,
             openings: Openings {
                 takes: Duration::from_millis(300),
                 failures: 0,
@@ -230,13 +231,11 @@ impl<'a> World<'a> {
         if voice != self.core.hears_voice() {
             self.input(Input::Voice(voice));
         }
-        self.voice = voice;
     }
 
     fn caller_hangs_up(&mut self) {
         if !self.witness.ended {
-            self.listen();
-            self.ear.clear();
+            self.silence();
             self.witness.over = true;
             self.input(Input::Call(CallEvent::HungUp));
         }
@@ -257,9 +256,22 @@ impl<'a> World<'a> {
     }
 
     fn says(&mut self, sentences: u32, length: Duration, finals: Finals, ends: bool, live: bool) {
-        let Some(session) = self.talking() else {
+        let Some(session) = self.talking().filter(|_| !self.speaks) else {
             return;
         };
+        self.speaks = true;
+        self.speak(session, sentences, length, finals, (ends, live));
+        self.speaks = false;
+    }
+
+    fn speak(
+        &mut self,
+        session: SessionId,
+        sentences: u32,
+        length: Duration,
+        finals: Finals,
+        (ends, live): (bool, bool),
+    ) {
         let number = self.witness.reply();
         let reply = ReplyId(number);
         for sentence in 0..sentences {
@@ -363,6 +375,8 @@ impl<'a> World<'a> {
     fn stall(&mut self, length: Duration) {
         let limit = self.schedule.conditions.session_limit;
         let until = self.now + limit.map_or(length, |limit| length.min(limit / 60));
+        // Marks that wait meanwhile look like a carrier that is late.
+        self.witness.blurs(until - self.now);
         self.now = until;
         self.run_for(Duration::ZERO);
     }
@@ -387,8 +401,6 @@ impl<'a> World<'a> {
             };
             self.go_on(next);
             if mark.is_some_and(|at| at <= self.now) {
-                // All before it has sounded.
-                self.listen_until(self.now + FRAME);
                 if let Some(mark) = self.ear.take_mark() {
                     self.input(Input::Call(CallEvent::Played(mark)));
                 }
@@ -441,7 +453,7 @@ impl<'a> World<'a> {
         };
         self.free.push(slot);
         match due {
-            Due::Opens(id, failure, slow) => {
+            Due::Opens(id, failure) => {
                 let sessions = &self.witness.sessions;
                 let both = [sessions.active, sessions.standby];
                 let awaited = both.into_iter().flatten().any(|session| session.id == id);
@@ -450,7 +462,7 @@ impl<'a> World<'a> {
                     Some(kind) => self.lose(id, Some(kind)),
                     None => {
                         self.witness.now = self.now;
-                        self.witness.opened(id, slow);
+                        self.witness.opened(id);
                         self.input(Input::ModelOpened(id));
                     }
                 }
@@ -512,13 +524,16 @@ impl<'a> World<'a> {
 
     /// What has begun to sound by now was heard.
     fn listen(&mut self) {
-        self.listen_until(self.now);
-    }
-
-    fn listen_until(&mut self, now: Instant) {
-        while let Some(sent) = self.ear.sounded(now) {
+        while let Some(sent) = self.ear.sounded(self.now) {
             self.witness.sounds(sent.begins, sent.what);
         }
+    }
+
+    /// What has not begun to sound by now never will.
+    fn silence(&mut self) {
+        self.listen();
+        self.ear.clear();
+        self.witness.silenced(self.now);
     }
 
     fn drain(&mut self) {
@@ -571,6 +586,8 @@ impl<'a> World<'a> {
                     self.ear.play(self.now, &frame);
                 } else {
                     self.refuse.1 -= 1;
+                    // Its line is busy for as long as the frame would have taken.
+                    self.ear.play(self.now, &AudioFrame::silence(sound::RATE));
                     self.tell(Input::NotPlayed);
                 }
             }
@@ -578,13 +595,9 @@ impl<'a> World<'a> {
                 let delay = self.schedule.conditions.mark_delay;
                 self.ear.mark(self.now, mark, delay);
             }
-            Action::ClearPlayback => {
-                self.listen();
-                self.ear.clear();
-            }
+            Action::ClearPlayback => self.silence(),
             Action::HangUp { .. } => {
-                self.listen();
-                self.ear.clear();
+                self.silence();
                 self.witness.over = true;
                 // The leg hangs up, now and then too late.
                 let wait = self.dice.millis(0..=4_000);
@@ -601,7 +614,6 @@ impl<'a> World<'a> {
     }
 
     fn open(&mut self, id: SessionId) {
-        self.witness.opens(id);
         let Openings { takes, failures } = &mut self.openings;
         let takes = *takes;
         let failure = (*failures > 0).then_some(ProviderErrorKind::Unavailable);
@@ -609,7 +621,8 @@ impl<'a> World<'a> {
         let limit = self.schedule.conditions.session_limit;
         // Too slow for anybody: half of what is left between the soft age and the limit.
         let slow = limit.is_some_and(|limit| takes > limit.mul_f64(10.0 / 480.0));
-        self.plan(self.now + takes, Due::Opens(id, failure, slow));
+        self.witness.opens(id, slow || failure.is_some());
+        self.plan(self.now + takes, Due::Opens(id, failure));
         if let Some(limit) = limit {
             self.plan(self.now + limit, Due::Expires(id));
         }

@@ -20,8 +20,8 @@ fn start() -> Instant {
 fn witness() -> Witness {
     let limit = Some(480 * SECOND);
     let mut witness = Witness::new(start(), limit, 3 * SECOND, Duration::ZERO);
-    witness.opens(ONE);
-    witness.opened(ONE, false);
+    witness.opens(ONE, false);
+    witness.opened(ONE);
     witness.caller.sent = 10;
     witness
 }
@@ -105,8 +105,8 @@ fn a_frame_that_is_missing_uncounted_or_late_is_seen() {
 #[test]
 fn a_frame_for_a_session_that_does_not_listen_is_seen() {
     let mut witness = witness();
-    witness.opens(TWO);
-    witness.opened(TWO, false);
+    witness.opens(TWO, false);
+    witness.opened(TWO);
     witness.fed(TWO, &sound::frame(0));
     assert!(broken(witness, 10).contains(&Rule::OnlyOneSession));
 }
@@ -116,8 +116,8 @@ fn a_replay_beyond_its_bounds_is_seen() {
     let mut witness = witness();
     witness.caller.sent = 200;
     (0..200).for_each(|number| witness.fed(ONE, &sound::frame(number)));
-    witness.opens(TWO);
-    witness.opened(TWO, false);
+    witness.opens(TWO, false);
+    witness.opened(TWO);
     witness.closes(ONE);
     (0..200).for_each(|number| witness.fed(TWO, &sound::frame(number)));
     assert!(broken(witness, 0).contains(&Rule::OnlyOneSession));
@@ -200,8 +200,8 @@ fn words_beyond_the_cut_are_seen() {
 fn a_switch_that_comes_too_late_is_seen() {
     let mut late = witness();
     late.now += 470 * SECOND;
-    late.opens(TWO);
-    late.opened(TWO, false);
+    late.opens(TWO, false);
+    late.opened(TWO);
     late.now += SECOND;
     late.drained(None);
     assert!(broken(late, 10).contains(&Rule::SwitchBeforeTheLimit));
