@@ -87,7 +87,10 @@
 //!
 //! # Testing an agent
 //!
-//! The feature `testkit` brings a simulator of one conversation, a strict Bedrock that speaks TLS
+//! A [`journal`] is a call written down: it runs again through the core of another build, and the
+//! first action that differs is named.
+//!
+//! The feature `testkit` brings a simulator of one conversation, random calls before a witness, a strict Bedrock that speaks TLS
 //! and HTTP/2 and verifies signatures, a strict Vonage that signs webhooks and plays what it is
 //! sent like a telephone, and the conformance suites.
 //!

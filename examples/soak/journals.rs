@@ -125,7 +125,7 @@ fn rollover() -> Vec<u8> {
     says(&mut sim, "Good morning.", SECOND);
     answers(&mut sim, "Good morning to you.", 800 * MS);
     says(&mut sim, "How are you today?", SECOND);
-    sim.run_for(10 * SECOND);
+    sim.run_for(10_500 * MS);
     sim.input(Input::ModelOpened(SessionId(2)));
     sim.run_for(SECOND);
     sim.input(Input::ModelEnded(SessionId(1), None));
@@ -157,6 +157,7 @@ fn idle() -> Vec<u8> {
     config.idle.nudge = Some(2 * SECOND);
     config.idle.hang_up = Some(6 * SECOND);
     let mut sim = call(config, setup());
+    says(&mut sim, "Good morning.", SECOND);
     for _ in 0..4 {
         let told = sim.told().len();
         sim.run_for(2_500 * MS);

@@ -56,7 +56,7 @@ impl Conversation {
         }
         self.end_what_was_coming();
         if !self.is_going_on() {
-            // That were the last words.
+            // Those were the last words.
             return;
         }
         if let Standby::Opening { id, born } = self.links.standby {

@@ -137,7 +137,9 @@ impl Conversation {
         self.stats.rollovers += 1;
         self.end_what_was_coming();
         if !self.is_going_on() {
-            // That were the last words.
+            // Those were the last words: the new session has nothing to hear.
+            self.feed.pause();
+            self.timers.stop(Timer::Fill);
             return true;
         }
         if !history.is_empty() {

@@ -41,7 +41,8 @@ fn header(rate: SampleRate, audio: bool) -> Header {
 }
 
 fn audio(rate: SampleRate, samples: usize, salt: u8) -> AudioFrame {
-    let pcm: Vec<u8> = (0..samples * 2).map(|at| (at % 251) as u8 ^ salt).collect();
+    let byte = |at: usize| (at % 251).to_le_bytes()[0] ^ salt;
+    let pcm: Vec<u8> = (0..samples * 2).map(byte).collect();
     AudioFrame::new(pcm.into(), rate)
 }
 

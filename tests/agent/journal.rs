@@ -75,8 +75,7 @@ async fn a_recorded_call_is_replayed_to_the_same_actions_and_the_same_words() {
         .and_then(|name| name.to_str())
         .expect("plain");
     assert!(
-        name.starts_with("call-one_.._two.") && name.ends_with("-19700101T000000Z.nvj")
-            || name.contains("Z.nvj"),
+        name.starts_with("call-one_.._two.") && name.ends_with("Z.nvj"),
         "{name}"
     );
     #[cfg(unix)]

@@ -240,7 +240,10 @@ fn a_call_that_hangs_up_at_its_deadline_does_not_move() {
 /// told nothing.
 #[test]
 fn a_call_whose_last_words_end_at_the_switch_hangs_up_and_does_not_move() {
-    let mut sim = call();
+    let mut setup = setup();
+    setup.leg.marks = false;
+    let mut sim = Sim::with(config(), setup);
+    sim.input(Input::ModelOpened(SessionId(1)));
     sim.run_for(463 * SECOND);
     sim.begins("Goodbye, and thank you for", SECOND);
     sim.input(Input::ModelOpened(SessionId(2)));
