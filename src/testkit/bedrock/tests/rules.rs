@@ -319,6 +319,30 @@ async fn a_tool_result_is_a_json_object_for_a_known_call_once() {
     assert_eq!(rule, Rule::ToolResult);
 }
 
+/// Nova checklist 30
+#[tokio::test]
+async fn a_call_that_is_never_answered_is_noted_at_the_end() {
+    for answer in [true, false] {
+        let reply = Reply::of([("Done.", 100)]).after_tool("book", "{}");
+        let fake = scripted(SessionScript::by_hand()).await;
+        let mut raw = Raw::open(&fake).await;
+        fake.session(0).await.reply(reply).await;
+        let events = raw
+            .until(|event| event["event"]["contentEnd"]["stopReason"] == "TOOL_USE")
+            .await;
+        let id = events[events.len() - 2]["event"]["toolUse"]["toolUseId"].clone();
+        // The service gives a call the time that it needs to reach its client.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        if answer {
+            raw.send_all(tool_block("t1", id.as_str().unwrap(), "{}"))
+                .await;
+        }
+        raw.close().await;
+        let rules: Vec<_> = fake.violations().iter().map(|breach| breach.rule).collect();
+        assert_eq!(rules.contains(&Rule::ToolResult), !answer, "{rules:?}");
+    }
+}
+
 /// Nova checklist 45
 #[tokio::test]
 async fn a_close_out_of_order_is_refused() {
