@@ -176,7 +176,7 @@ impl FromIterator<Tool> for Tools {
 
 /// The arguments of a tool that takes none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "nothing, for ever")]
 pub struct NoArguments {}
 
 /// The description of the tool that takes `A`, and the schema of `A`: in one piece, since models
