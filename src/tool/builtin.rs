@@ -155,7 +155,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_but_the_destinations_can_be_dialled() {
         let (context, mut wishes) = context(true);
-        let destination = &reception().spec().parameters["properties"]["destination"];
+        let tool = reception();
+        let destination = &tool.spec().parameters["properties"]["destination"];
         assert_eq!(destination["enum"], json!(["reception"]));
         let output = reception().call(context.clone(), r#"{"destination":"+19005550100"}"#);
         assert!(output.await.is_error());

@@ -337,6 +337,7 @@ async fn a_call_that_is_never_answered_is_noted_at_the_end() {
             raw.send_all(tool_block("t1", id.as_str().unwrap(), "{}"))
                 .await;
         }
+        raw.send_all([audio(&[0, 0])]).await;
         raw.close().await;
         let rules: Vec<_> = fake.violations().iter().map(|breach| breach.rule).collect();
         assert_eq!(rules.contains(&Rule::ToolResult), !answer, "{rules:?}");
