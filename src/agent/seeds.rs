@@ -81,13 +81,15 @@ mod tests {
         };
         let start = ("First.".to_owned(), None, "one".to_owned());
         assert_eq!(state(&seeds), start);
-        let mut change = Reconfigure::default();
-        change.instructions = Some("Second.".to_owned());
-        seeds.configure(Some(change));
-        let mut change = Reconfigure::default();
-        change.voice = Some("amy".to_owned());
-        change.tools = Some(vec!["two".to_owned()]);
-        seeds.configure(Some(change));
+        seeds.configure(Some(Reconfigure {
+            instructions: Some("Second.".to_owned()),
+            ..Reconfigure::default()
+        }));
+        seeds.configure(Some(Reconfigure {
+            voice: Some("amy".to_owned()),
+            tools: Some(vec!["two".to_owned()]),
+            ..Reconfigure::default()
+        }));
         let changed = (
             "Second.".to_owned(),
             Some("amy".to_owned()),

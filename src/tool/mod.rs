@@ -64,3 +64,5 @@ pub use error::ToolError;
 
 mod registry;
 pub use registry::{NoArguments, Tool, Tools};
+
+mod schema;

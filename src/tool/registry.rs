@@ -2,11 +2,11 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{ToolContext, ToolError, ToolOutput, ToolSpec, arguments};
+use super::{ToolContext, ToolError, ToolOutput, ToolSpec, arguments, schema};
 
 /// One tool: what the model is told of it, and the function behind it. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ impl Tool {
         R: Serialize,
         F: Future<Output = Result<R, ToolError>> + Send + 'static,
     {
-        let (description, parameters) = described::<A>();
+        let (description, parameters) = schema::described::<A>();
         let run = move |context: ToolContext, text: String| -> Running {
             match arguments::parse(&text) {
                 Ok(arguments) => {
@@ -54,7 +54,7 @@ impl Tool {
             }
         };
         Self {
-            spec: ToolSpec::new(fit(name), description, parameters),
+            spec: ToolSpec::new(schema::name(name), description, parameters),
             run: Arc::new(run),
         }
     }
@@ -179,49 +179,6 @@ impl FromIterator<Tool> for Tools {
 #[expect(clippy::exhaustive_structs, reason = "nothing, for ever")]
 pub struct NoArguments {}
 
-/// The description of the tool that takes `A`, and the schema of `A`: in one piece, since models
-/// follow no references.
-fn described<A: JsonSchema>() -> (String, Map<String, Value>) {
-    let settings = SchemaSettings::draft2020_12()
-        .for_deserialize()
-        .with(|settings| {
-            settings.inline_subschemas = true;
-            settings.meta_schema = None;
-        });
-    let mut schema = settings.into_generator().into_root_schema_for::<A>();
-    let schema = std::mem::take(schema.ensure_object());
-    let mut schema = schema;
-    schema.remove("title");
-    let description = match schema.remove("description") {
-        Some(Value::String(text)) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-        _ => String::new(),
-    };
-    let whole = ["oneOf", "anyOf", "allOf", "$ref"];
-    if !whole.iter().any(|key| schema.contains_key(*key)) {
-        schema.insert("type".to_owned(), "object".into());
-        schema
-            .entry("properties")
-            .or_insert_with(|| Map::new().into());
-    }
-    (description, schema)
-}
-
-/// The name as models take it.
-fn fit(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(MAX_NAME)
-        .collect()
-}
-
-const MAX_NAME: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -272,26 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_described_by_the_comments_of_its_arguments() {
-        let tool = opening_hours();
-        let spec = tool.spec();
-        assert_eq!(spec.name, "opening_hours");
-        assert_eq!(spec.description, "Finds the opening hours of a day.");
-        let schema = Value::Object(spec.parameters.clone());
-        assert_eq!(schema["type"], "object");
-        assert_eq!(schema["required"], json!(["day"]));
-        let day = &schema["properties"]["day"];
-        assert_eq!(day["description"], "The day of the week.");
-        assert!(!schema.to_string().contains("$ref"), "{schema}");
-        assert!(schema.to_string().contains("monday"), "{schema}");
-    }
-
-    #[test]
     fn a_tool_without_arguments_takes_an_empty_object() {
         let tool = Tool::new("wait", async |_, NoArguments {}| Ok("done")).describe("Waits.");
         let schema = Value::Object(tool.spec().parameters.clone());
         assert_eq!(schema, json!({"type": "object", "properties": {}}));
         assert_eq!(tool.spec().description, "Waits.");
+        assert_eq!(opening_hours().spec().name, "opening_hours");
     }
 
     #[tokio::test]

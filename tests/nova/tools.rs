@@ -209,7 +209,7 @@ impl Call {
     }
 
     /// Nothing is left of the call, and no rule was broken.
-    async fn is_over(self, sessions: usize) {
+    async fn ends(self, sessions: usize) {
         soon(self.phone.ended()).await;
         soon(self.fake.finished(sessions)).await;
         drop(self.stop);
@@ -267,7 +267,7 @@ async fn an_agent_looks_up_while_the_line_stays_alive() {
     assert_eq!(results.len(), 1);
     assert_eq!(results[0]["content"], r#"{"result":"found"}"#);
     call.phone.hang_up().await;
-    call.is_over(1).await;
+    call.ends(1).await;
 }
 
 /// Nova Sonic checklist 46.
@@ -286,7 +286,7 @@ async fn hanging_up_while_a_tool_runs_leaves_no_stream_open() {
         soon(session.finished()).await;
         assert_eq!(inputs(&session.events(), "toolResult").len(), 1);
         assert!(session.report().closed_by_the_book());
-        call.is_over(1).await;
+        call.ends(1).await;
     }
 }
 
@@ -339,5 +339,5 @@ async fn a_result_crosses_the_session_limit_as_text() {
     assert!(told[0].contains("look_up"), "{}", told[0]);
     call.phone.hang_up().await;
     let sessions = call.fake.sessions().len();
-    call.is_over(sessions).await;
+    call.ends(sessions).await;
 }
