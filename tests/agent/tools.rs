@@ -99,6 +99,15 @@ async fn hangs_up(caller: &RemoteEnd) {
     hung_up.await.expect("the leg is read");
 }
 
+/// The caller hangs up, and the session closes by the book.
+async fn over(stage: &mut Stage, caller: &RemoteEnd, mut session: OpenedSession) -> EndReason {
+    hangs_up(caller).await;
+    finish(&mut session).await;
+    drop(session);
+    let (reason, _) = stage.ended().await;
+    reason
+}
+
 /// Nova Sonic checklist 32: the audio goes on.
 #[tokio::test(start_paused = true)]
 async fn a_tool_runs_beside_the_call_and_knows_it() {
@@ -121,10 +130,7 @@ async fn a_tool_runs_beside_the_call_and_knows_it() {
     let (answer, frames) = result(&mut session).await;
     assert_eq!(answer, r#"a {"result":"Good day, Pat Example"}"#);
     assert!((140..160).contains(&frames), "{frames} frames in 3 s");
-    hangs_up(&caller).await;
-    finish(&mut session).await;
-    drop(session);
-    stage.ended().await;
+    over(&mut stage, &caller, session).await;
 }
 
 /// Nova Sonic checklist 30 and 31: whatever goes wrong is an answer for the model.
@@ -157,10 +163,7 @@ async fn whatever_goes_wrong_is_answered_and_the_call_goes_on() {
         gone.load(Ordering::Relaxed),
         "what took too long is stopped"
     );
-    hangs_up(&caller).await;
-    finish(&mut session).await;
-    drop(session);
-    let (reason, _) = stage.ended().await;
+    let reason = over(&mut stage, &caller, session).await;
     assert_eq!(reason, EndReason::CallerHungUp);
 }
 
@@ -175,10 +178,7 @@ async fn end_call_is_answered_before_the_agent_hangs_up() {
         caller.port.commands.recv().await,
         Some(CallCommand::HangUp { apologise: false })
     ) {}
-    hangs_up(&caller).await;
-    finish(&mut session).await;
-    drop(session);
-    let (reason, _) = stage.ended().await;
+    let reason = over(&mut stage, &caller, session).await;
     assert_eq!(reason, EndReason::AgentHungUp);
 }
 
@@ -216,10 +216,7 @@ async fn a_leg_that_cannot_transfer_is_not_asked_to() {
     uses(&session, "a", "transfer_call", reception).await;
     let (answer, _) = result(&mut session).await;
     assert!(answer.contains("cannot be transferred"), "{answer}");
-    hangs_up(&caller).await;
-    finish(&mut session).await;
-    drop(session);
-    stage.ended().await;
+    over(&mut stage, &caller, session).await;
     while let Some(command) = caller.port.commands.recv().await {
         assert!(!matches!(command, CallCommand::Transfer { .. }));
     }
@@ -294,13 +291,10 @@ async fn what_must_not_stop_half_way_finishes_after_the_caller_has_gone() {
         }
     });
     let mut stage = stage([book]);
-    let (caller, mut session) = stage.call("one").await;
+    let (caller, session) = stage.call("one").await;
     uses(&session, "a", "book", "{}").await;
     sleep(SECOND).await;
-    hangs_up(&caller).await;
-    finish(&mut session).await;
-    drop(session);
-    stage.ended().await;
+    over(&mut stage, &caller, session).await;
     assert!(booked.load(Ordering::Relaxed));
 }
 

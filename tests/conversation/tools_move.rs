@@ -24,6 +24,16 @@ fn lose_the_first(sim: &mut Sim) {
     sim.run_for(SECOND);
 }
 
+/// A call whose first session was lost while its tool runs.
+fn in_the_second() -> Sim {
+    let mut sim = call();
+    sim.model(uses("a", "book"));
+    lose_the_first(&mut sim);
+    sim.input(Input::ModelOpened(SECOND_SESSION));
+    sim.run_for(SECOND);
+    sim
+}
+
 /// Nova Sonic checklist 37: delayed.
 #[test]
 fn a_rollover_waits_for_a_tool_and_for_the_reply_to_its_result() {
@@ -72,11 +82,7 @@ fn at_the_hard_deadline_the_result_follows_to_the_new_session_as_text() {
 
 #[test]
 fn a_late_result_waits_until_nobody_speaks() {
-    let mut sim = call();
-    sim.model(uses("a", "book"));
-    lose_the_first(&mut sim);
-    sim.input(Input::ModelOpened(SECOND_SESSION));
-    sim.run_for(SECOND);
+    let mut sim = in_the_second();
     let told = sim.told().len();
     sim.begins("A long story begins here.", 5 * SECOND);
     sim.tool_done(run(1), ToolOutput::new("ok"));
@@ -89,11 +95,7 @@ fn a_late_result_waits_until_nobody_speaks() {
 
 #[test]
 fn a_late_result_does_not_wait_for_ever() {
-    let mut sim = call();
-    sim.model(uses("a", "book"));
-    lose_the_first(&mut sim);
-    sim.input(Input::ModelOpened(SECOND_SESSION));
-    sim.run_for(SECOND);
+    let mut sim = in_the_second();
     let told = sim.told().len();
     sim.begins("A very long story.", 30 * SECOND);
     sim.tool_done(run(1), ToolOutput::new("ok"));
