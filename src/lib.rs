@@ -75,7 +75,7 @@
 //! | [`Telephony`](telephony::Telephony) | callers, as legs | [`memory`](telephony::memory), `vonage`, `browser` |
 //! | [`SpeechModel`](model::SpeechModel) | sessions that listen and speak | [`memory`](model::memory), [`scripted`](model::scripted), `nova_sonic` |
 //! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink) |
-//! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads) |
+//! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads), `SqliteLeads`, `DynamoLeads` |
 //!
 //! All are dyn-compatible, and `Arc<T>` forwards them: an agent whose providers are chosen at run
 //! time is a `VoiceAgent<Arc<dyn Telephony>, Arc<dyn SpeechModel>, …>`.
@@ -150,6 +150,9 @@
 
 mod clock;
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 pub mod error;
 pub use error::{ProviderError, ProviderErrorKind};
 
@@ -158,6 +161,9 @@ pub mod private;
 pub mod audio;
 
 pub mod call;
+
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 
 pub mod duplex;
 
