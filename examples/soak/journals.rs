@@ -1,6 +1,6 @@
 //! The journals that CI replays: one short call for each thing that a call can go through.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -42,8 +42,11 @@ fn setup() -> Setup {
         leg: LegCapabilities {
             marks: true,
             text: false,
+            ..LegCapabilities::default()
         },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: Some("The call is connected. Greet the caller.".to_owned()),
         session_limit: Some(480 * SECOND),
         jitter: 0.25,

@@ -283,6 +283,8 @@ mod tests {
             rate: SampleRate::Hz16000,
             leg: LegCapabilities::default(),
             text_input: true,
+            tools: Arc::default(),
+            offered: None,
             greeting: None,
             session_limit: None,
             jitter: 0.0,

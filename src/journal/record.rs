@@ -128,6 +128,8 @@ fn describe(action: &Action, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Action::Tell(session, text) => {
             write!(f, "{name} session {}: {}", session.0, Length(text))
         }
+        Action::CallTool(run, call) => write!(f, "{name} {} as run {}", call.name, run.0),
+        Action::CancelTool(run) => write!(f, "{name} of run {}", run.0),
         Action::Mark(mark) => write!(f, "{name} {}", mark.0),
         Action::HangUp { apologise: true } => write!(f, "{name} with an apology"),
         Action::Record(line) => {

@@ -1,6 +1,6 @@
 //! What is written is what is read, whatever happens to the file.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*};
@@ -29,8 +29,11 @@ fn header(rate: SampleRate, audio: bool) -> Header {
         leg: LegCapabilities {
             marks: true,
             text: true,
+            ..LegCapabilities::default()
         },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: Some("Greet the caller.".to_owned()),
         session_limit: Some(Duration::from_secs(480)),
         jitter: -0.123,

@@ -3,8 +3,13 @@
 mod barge_in;
 mod endings;
 mod invariants;
+mod leaving;
+mod reconfigure;
 mod replay;
 mod rollover;
 mod schedules;
 mod silence;
+mod tool_invariants;
+mod tools;
+mod tools_move;
 mod turns;

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -87,8 +88,13 @@ impl<'a> World<'a> {
         let start = clock::now();
         let setup = Setup {
             rate: sound::RATE,
-            leg: LegCapabilities { marks, text: false },
+            leg: LegCapabilities {
+                marks,
+                ..LegCapabilities::default()
+            },
             text_input,
+            tools: Arc::default(),
+            offered: None,
             greeting: greeting.then(|| "Greet the caller.".to_owned()),
             session_limit,
             jitter,
@@ -609,7 +615,16 @@ impl<'a> World<'a> {
                 self.ended = Some(reason);
                 self.until = self.now;
             }
-            Action::Brief(..) | Action::Show(_) | Action::Publish(_) => {}
+            // No tools here: the tests of the conversation have schedules of their own for them.
+            Action::Brief(..)
+            | Action::Answer(..)
+            | Action::Configure(_)
+            | Action::CallTool(..)
+            | Action::CancelTool(_)
+            | Action::Transfer(_)
+            | Action::SendDtmf(_)
+            | Action::Show(_)
+            | Action::Publish(_) => {}
         }
     }
 
