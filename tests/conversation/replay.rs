@@ -97,9 +97,9 @@ fn a_changed_rule_is_reported_at_its_first_difference() {
     assert!(changed("cough", "lead_ms", "200").is_some());
     assert!(changed("recovery", "hold_ms", "200").is_some());
     assert_eq!(
-        changed("rollover", "barge_in.min_ms", "2000"),
+        changed("rollover", "keys_wait_ms", "100"),
         None,
-        "nobody speaks over the agent"
+        "nobody presses a key"
     );
 }
 

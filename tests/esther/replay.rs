@@ -35,11 +35,7 @@ async fn what_another_setting_would_have_changed_is_printed() {
     assert!(ended.stdout.contains("clear playback"), "{ended:?}");
     assert!(ended.stdout.contains("false interruptions"), "{ended:?}");
     let launch = Launch::bare().arg("replay").arg(set("rollover"));
-    let ended = launch
-        .arg("--what-if")
-        .arg("barge_in.min_ms=200")
-        .run()
-        .await;
+    let ended = launch.arg("--what-if").arg("keys_wait_ms=100").run().await;
     assert!(
         ended.stdout.contains("nothing would have changed"),
         "{ended:?}"
