@@ -25,6 +25,7 @@ fn conversation(now: Instant) -> Conversation {
         },
         text_input: true,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

@@ -112,6 +112,7 @@ impl Service {
             .prompt(|call, lead| {
                 Prompt::new(persona::instructions(call, lead))
                     .with_greeting(persona::greeting(call))
+                    .with_answering(persona::answering())
             })
             .config(settings)
             .build();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
+    answer::Verdict,
     call::{CallId, CallInfo, CallSummary},
     conversation::{AgentState, CallStats, EndReason},
     transcript::{Speaker, Utterance},
@@ -42,6 +43,8 @@ pub enum EventKind {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
     /// A line of the transcript, once the sink has acknowledged it.
     Utterance(Utterance),
     /// Something went wrong; the call may go on.
@@ -64,6 +67,7 @@ impl std::fmt::Debug for EventKind {
             Self::Started(info) => f.debug_tuple("Started").field(info).finish(),
             Self::State { old, new } => write!(f, "State({old} to {new})"),
             Self::Caption { speaker, .. } => write!(f, "Caption({speaker:?})"),
+            Self::AnsweredBy(verdict) => f.debug_tuple("AnsweredBy").field(verdict).finish(),
             Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
             Self::Trouble(what) => f.debug_tuple("Trouble").field(what).finish(),
             Self::Ended { reason, .. } => f.debug_tuple("Ended").field(reason).finish(),

@@ -74,6 +74,7 @@ impl Conversation {
             Timer::Rollover,
             Timer::Reopen,
             Timer::Filler,
+            Timer::Answer,
             Timer::Idle,
             Timer::Length,
         ] {

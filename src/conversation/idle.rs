@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Conversation, ending::Phase, timer::Timer};
+use super::{Conversation, answering::Answer, ending::Phase, timer::Timer};
 
 /// How long the caller has been silent, and what was done about it.
 #[derive(Debug)]
@@ -63,7 +63,9 @@ impl Conversation {
             idle.nudge.map(|after| self.idle.quiet + after),
         );
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
+        if self.silence_is_meant() {
+            self.caller_active();
+        } else if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
             if due(goodbye) {
                 let words = idle.goodbye_text.clone();
                 self.say_goodbye(words);
@@ -75,6 +77,11 @@ impl Conversation {
             }
         }
         self.schedule_idle();
+    }
+
+    /// Whether nobody expects the other side to speak.
+    fn silence_is_meant(&self) -> bool {
+        self.hold.is_on(self.now) || self.answer.as_ref().is_some_and(Answer::is_waiting)
     }
 
     pub(super) fn schedule_idle(&mut self) {

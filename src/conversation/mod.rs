@@ -19,12 +19,16 @@ use std::{
 };
 
 use crate::{
+    answer::Evidence,
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, Show},
     transcript::{Speaker, collapse_white_space},
 };
+
+mod answering;
+pub use answering::{Answering, OnMachine};
 
 mod config;
 pub use config::{BargeIn, Config, Idle as IdleConfig};
@@ -40,6 +44,7 @@ pub use vocabulary::{
 mod caller;
 mod ending;
 mod feed;
+mod hold;
 mod idle;
 mod lines;
 mod link;
@@ -49,9 +54,11 @@ mod reply;
 mod rollover;
 mod timer;
 
+use answering::Answer;
 use caller::CallerWords;
 use ending::Phase;
 use feed::Feed;
+use hold::Hold;
 use idle::Idle;
 use link::{Active, Links};
 use playout::{Out, Playout};
@@ -84,6 +91,9 @@ pub struct Conversation {
     /// The lines so far, for a session that was not there.
     said: Vec<(Instant, Said)>,
     idle: Idle,
+    hold: Hold,
+    /// Who answered; of calls that we placed.
+    answer: Option<Answer>,
     last_traffic: Instant,
     keys: String,
     seq: u64,
@@ -102,13 +112,19 @@ pub struct Conversation {
 impl Conversation {
     /// A call that begins `now`.
     #[must_use]
-    pub fn new(config: Config, setup: Setup, now: Instant) -> Self {
+    pub fn new(config: Config, mut setup: Setup, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Traffic, now + config.no_traffic);
         if let Some(longest) = config.max_call {
             timers.set(Timer::Length, now + longest.saturating_sub(config.wrap_up));
         }
         let links = Links::new(now);
+        let mut playout = Playout::new(config.lead, setup.leg.marks);
+        let answering = setup.answering.take();
+        let answer = answering.map(|policy| Answer::new(policy, setup.greeting.take(), now));
+        if answer.is_some() {
+            playout.hold();
+        }
         let first = Action::OpenModel(SessionId(1));
         let mut call = Self {
             epoch: now,
@@ -121,6 +137,8 @@ impl Conversation {
             voice_changed: now,
             said: Vec::new(),
             idle: Idle::new(now),
+            hold: Hold::default(),
+            answer,
             state: AgentState::Initializing,
             awaits_reply: false,
             voice: None,
@@ -131,7 +149,7 @@ impl Conversation {
             feed: Feed::new(setup.rate, now),
             framer: None,
             resampler: None,
-            playout: Playout::new(config.lead, setup.leg.marks),
+            playout,
             replies: Replies::default(),
             caller: CallerWords::default(),
             turn: TurnClock::default(),
@@ -142,6 +160,7 @@ impl Conversation {
             setup,
         };
         call.schedule_idle();
+        call.on_answer_time();
         call
     }
 
@@ -154,6 +173,7 @@ impl Conversation {
         match input {
             Input::Call(event) => self.on_call(event),
             Input::Voice(voice) => self.on_voice(voice),
+            Input::Sound(sound) => self.on_evidence(sound.into()),
             Input::ModelOpened(session) => self.on_model_opened(session),
             Input::Model(session, event) if self.links.is_active(session) => {
                 self.on_model(session, event)
@@ -235,6 +255,7 @@ impl Conversation {
             }
             // The feed fills the gap by itself.
             CallEvent::Muted(muted) => self.on_muted(muted),
+            CallEvent::AnsweredBy(verdict) => self.on_evidence(Evidence::Carrier(verdict)),
             CallEvent::HungUp => self.on_hung_up(),
         }
     }
@@ -265,6 +286,8 @@ impl Conversation {
                     .set(Timer::Resume, self.now + self.config.barge_in.confirm);
             }
         }
+        self.hold.hear(self.now, voice);
+        self.on_evidence(Evidence::Voice(voice));
     }
 
     /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
@@ -358,6 +381,8 @@ impl Conversation {
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
         self.awaits_reply = self.is_going_on();
         self.refresh();
+        self.on_hold_words(&text);
+        self.on_evidence(Evidence::Text(text));
     }
 
     fn on_caption(&mut self, session: SessionId, reply: ReplyId, text: &str) {
@@ -438,6 +463,7 @@ impl Conversation {
             return;
         }
         self.caller_active();
+        self.off_hold();
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
         }
@@ -503,6 +529,9 @@ impl Conversation {
         }
         if self.timers.take_due(Timer::Filler, now) {
             self.on_filler_time();
+        }
+        if self.timers.take_due(Timer::Answer, now) {
+            self.on_answer_time();
         }
         if self.timers.take_due(Timer::Idle, now) {
             self.on_idle_time();

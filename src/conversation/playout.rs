@@ -59,6 +59,8 @@ pub(super) struct Playout {
     /// By how much the carrier's marks come later than the schedule says.
     lag: Duration,
     paused: Option<Instant>,
+    /// Nothing goes out: nobody knows yet whether it is to be heard.
+    held: bool,
     next_mark: u64,
     /// What was heard last.
     heard: Option<Heard>,
@@ -80,6 +82,7 @@ impl Playout {
             sounding: None,
             lag: Duration::ZERO,
             paused: None,
+            held: false,
             next_mark: 0,
             heard: None,
             playing: None,
@@ -140,7 +143,7 @@ impl Playout {
 
     /// When [`next`](Self::next) has something to send; `None` when it has nothing.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        if self.is_paused() {
+        if self.is_paused() || self.held {
             return None;
         }
         Some(match self.queue.front()? {
@@ -199,7 +202,8 @@ impl Playout {
     /// Whether the caller hears, or is about to hear, something.
     pub(super) fn is_audible(&self, now: Instant) -> bool {
         !self.is_paused()
-            && (!self.queue.is_empty() || self.drained_at().is_some_and(|end| end > now))
+            && (!self.queue.is_empty() && !self.held
+                || self.drained_at().is_some_and(|end| end > now))
     }
 
     /// Whether nothing is queued, and everything that was sent was heard.
@@ -231,6 +235,16 @@ impl Playout {
         self.settle(now);
         self.recall();
         self.paused = Some(now);
+    }
+
+    /// Keeps back what is queued and what comes.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Lets it go.
+    pub(super) fn release(&mut self) {
+        self.held = false;
     }
 
     /// Goes on from the frame after the last one heard.

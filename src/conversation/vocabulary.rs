@@ -7,7 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::Answering;
 use crate::{
+    answer::{Sound, Verdict},
     audio::{AudioFrame, SampleRate},
     call::LegCapabilities,
     error::ProviderErrorKind,
@@ -32,6 +34,10 @@ pub enum Input {
     Call(CallEvent),
     /// The local voice detector hears the caller begin (`true`) or stop (`false`) to speak.
     Voice(bool),
+    /// A tone on the caller's line. Asked for while [`Conversation::listens_for_tones`] says so.
+    ///
+    /// [`Conversation::listens_for_tones`]: super::Conversation::listens_for_tones
+    Sound(Sound),
     /// The session that was asked for is open.
     ModelOpened(SessionId),
     /// A session reports.
@@ -134,7 +140,7 @@ impl Action {
 }
 
 /// What observers are told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Notice {
     /// The agent does something else now.
@@ -151,6 +157,8 @@ pub enum Notice {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
     /// Something went wrong.
     Trouble(ProviderErrorKind),
 }
@@ -222,6 +230,9 @@ pub struct Setup {
     pub text_input: bool,
     /// What makes the model speak first, if it should.
     pub greeting: Option<String>,
+    /// What is done about whoever answers a call that we placed. `None`: the agent speaks as soon
+    /// as it can, as on calls that come in.
+    pub answering: Option<Answering>,
     /// The model ends a session after this long; `None`: never.
     pub session_limit: Option<Duration>,
     /// Between -1 and 1, different for each call: spreads the rollovers of calls that began

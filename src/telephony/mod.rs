@@ -29,7 +29,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    audio::AudioFrame, call::CallInfo, duplex::Duplex, error::ProviderError, transcript::Speaker,
+    answer::CarrierVerdict, audio::AudioFrame, call::CallInfo, duplex::Duplex,
+    error::ProviderError, transcript::Speaker,
 };
 
 /// Brings callers.
@@ -83,6 +84,9 @@ pub enum CallEvent {
     Played(MarkId),
     /// The carrier stopped (`true`) or resumed (`false`) sending the caller's voice.
     Muted(bool),
+    /// The carrier's machine detection says who or what answered a call that was placed. It may
+    /// come several times.
+    AnsweredBy(CarrierVerdict),
     /// The caller hung up. The last event.
     HungUp,
 }

@@ -71,6 +71,7 @@ impl Sim {
             },
             text_input: true,
             greeting: None,
+            answering: None,
             session_limit: None,
             jitter: 0.0,
             filler: None,

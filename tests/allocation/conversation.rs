@@ -32,6 +32,7 @@ fn a_caller_frame_passes_through_the_core_without_allocation() {
         },
         text_input: true,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

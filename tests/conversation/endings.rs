@@ -23,6 +23,7 @@ fn setup(marks: bool) -> Setup {
         leg: LegCapabilities { marks, text: true },
         text_input: true,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

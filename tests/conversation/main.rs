@@ -1,5 +1,6 @@
 //! The conversation core in simulated time.
 
+mod answering;
 mod barge_in;
 mod endings;
 mod invariants;

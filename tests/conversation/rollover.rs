@@ -26,6 +26,7 @@ fn setup() -> Setup {
         },
         text_input: true,
         greeting: None,
+        answering: None,
         session_limit: Some(Duration::from_secs(480)),
         jitter: 0.0,
         filler: Some(comfort_tone(SampleRate::Hz16000)),

@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::leg::Signal;
-use crate::call::{CallId, Direction, Party};
+use crate::{
+    answer::CarrierVerdict,
+    call::{CallId, Direction, Party},
+};
 
 /// The calls of this node, a bounded number of them.
 #[derive(Debug, Default)]
@@ -40,6 +43,8 @@ struct Call {
     /// The lost sockets by their leg ids, and the how-manieth of the call each one was.
     lost: Vec<(String, u32)>,
     leg: Option<mpsc::Sender<Signal>>,
+    /// What machine detection said before there was a leg to tell.
+    answered_by: Option<CarrierVerdict>,
     touched: Instant,
 }
 
@@ -114,6 +119,10 @@ impl Calls {
             Some(leg) if !leg.is_closed() => Place::Join(leg.clone()),
             _ => {
                 let (leg, signals) = mpsc::channel(SIGNALS);
+                if let Some(verdict) = call.answered_by.take() {
+                    // A new channel has room.
+                    let _ = leg.try_send(Signal::AnsweredBy(verdict));
+                }
                 call.leg = Some(leg);
                 Place::Start(signals, call.facts.clone())
             }
@@ -193,6 +202,21 @@ impl Calls {
         call.is_some_and(|call| call.life == Life::Live)
     }
 
+    /// Machine detection has said something of a call. Answers with the leg that is to know; where
+    /// there is none yet, the one to come will.
+    pub(super) fn answered_by(
+        &mut self,
+        id: &str,
+        verdict: CarrierVerdict,
+    ) -> Option<mpsc::Sender<Signal>> {
+        let call = self.calls.get_mut(&key(id))?;
+        let leg = call.leg.clone().filter(|leg| !leg.is_closed());
+        if leg.is_none() {
+            call.answered_by = Some(verdict);
+        }
+        leg
+    }
+
     /// Where the leg of a call takes signals, while it lives.
     pub(super) fn leg(&self, id: &str) -> Option<mpsc::Sender<Signal>> {
         self.calls.get(&key(id))?.leg.clone()
@@ -226,6 +250,7 @@ impl Calls {
             life: Life::Live,
             lost: Vec::new(),
             leg: None,
+            answered_by: None,
             touched: now,
             facts,
         };
@@ -372,6 +397,28 @@ mod tests {
         assert!(matches!(calls.opened(facts("a"), now), Place::Start(..)));
         calls.over("a", now);
         assert!(matches!(calls.opened(facts("a"), now), Place::Over));
+    }
+
+    /// The verdict may be there before the media socket is.
+    #[test]
+    fn a_verdict_that_comes_before_the_leg_waits_for_it() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("a"), || true, now);
+        assert!(calls.answered_by("a", CarrierVerdict::Machine).is_none());
+        let Place::Start(mut signals, _) = calls.opened(facts("a"), now) else {
+            panic!("the first socket starts a leg");
+        };
+        let early = signals.try_recv().ok();
+        assert!(matches!(
+            early,
+            Some(Signal::AnsweredBy(CarrierVerdict::Machine))
+        ));
+        assert!(calls.answered_by("a", CarrierVerdict::BeepStart).is_some());
+        assert!(
+            calls
+                .answered_by("unknown", CarrierVerdict::Human)
+                .is_none()
+        );
     }
 
     /// Vonage checklist 45: ids with and without hyphens name the same leg.

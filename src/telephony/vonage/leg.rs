@@ -16,6 +16,7 @@ use super::{
     wire,
 };
 use crate::{
+    answer::CarrierVerdict,
     audio::{Framer, SampleRate},
     call::CallId,
     clock,
@@ -32,6 +33,8 @@ pub(super) enum Signal {
     Attach(Box<Attachment>),
     /// The carrier was told to open another socket.
     Reconnecting,
+    /// Machine detection has said who or what answered.
+    AnsweredBy(CarrierVerdict),
     /// The call is over.
     Over,
 }
@@ -40,7 +43,7 @@ impl Signal {
     pub(super) fn into_attachment(self) -> Option<Attachment> {
         match self {
             Self::Attach(attachment) => Some(*attachment),
-            Self::Reconnecting | Self::Over => None,
+            Self::Reconnecting | Self::AnsweredBy(_) | Self::Over => None,
         }
     }
 }
@@ -177,6 +180,11 @@ impl LegTask {
                     }
                     Signal::Attach(next) => refuse(*next),
                     Signal::Reconnecting => self.reconnecting = Some(clock::now()),
+                    Signal::AnsweredBy(verdict) => {
+                        if feed.control(CallEvent::AnsweredBy(verdict)).await.is_err() {
+                            return Parting::HungUp(DROPPED);
+                        }
+                    }
                     Signal::Over => return Parting::Over,
                 },
             }
@@ -202,6 +210,13 @@ impl LegTask {
                     }
                     Signal::Attach(next) => refuse(*next),
                     Signal::Reconnecting => deadline = deadline.max(clock::now() + long),
+                    Signal::AnsweredBy(verdict) => {
+                        let event = Ok(CallEvent::AnsweredBy(verdict));
+                        if self.port.events.send(event).await.is_err() {
+                            self.let_go(DROPPED);
+                            return None;
+                        }
+                    }
                     Signal::Over => return None,
                 },
                 command = self.port.commands.recv() => match command {

@@ -49,7 +49,10 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio::sync::broadcast;
+use tokio::sync::{
+    broadcast,
+    mpsc::{self, error::TrySendError},
+};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::{
@@ -61,6 +64,7 @@ use self::{
     wire::{Connected, WireError},
 };
 use crate::{
+    answer::CarrierVerdict,
     call::{CallId, CallInfo, Direction, LegCapabilities, Party},
     clock,
     duplex::Duplex,
@@ -200,11 +204,15 @@ impl Vonage {
 
     /// Tells the leg of a call something, as soon as it listens.
     fn signal(&self, call: &str, signal: Signal) {
-        let Some(leg) = self.calls().leg(call) else {
-            return;
-        };
-        if let Err(tokio::sync::mpsc::error::TrySendError::Full(signal)) = leg.try_send(signal) {
-            tokio::spawn(async move { leg.send(signal).await });
+        if let Some(leg) = self.calls().leg(call) {
+            send(leg, signal);
+        }
+    }
+
+    /// Tells the leg of a call what machine detection says, now or once there is one.
+    fn answered_by(&self, call: &str, verdict: CarrierVerdict) {
+        if let Some(leg) = self.calls().answered_by(call, verdict) {
+            send(leg, Signal::AnsweredBy(verdict));
         }
     }
 
@@ -251,12 +259,7 @@ impl Vonage {
         }
     }
 
-    async fn begin(
-        self,
-        attachment: Attachment,
-        signals: tokio::sync::mpsc::Receiver<Signal>,
-        facts: Facts,
-    ) {
+    async fn begin(self, attachment: Attachment, signals: mpsc::Receiver<Signal>, facts: Facts) {
         let rate = attachment.rate;
         let mut info = CallInfo::new(facts.id, facts.direction, clock::wall(), rate);
         (info.remote, info.local) = match facts.direction {
@@ -276,6 +279,13 @@ impl Vonage {
         LegTask::new(self, id, rate, port, signals)
             .run(attachment)
             .await;
+    }
+}
+
+/// Tells a leg something, as soon as it listens.
+fn send(leg: mpsc::Sender<Signal>, signal: Signal) {
+    if let Err(TrySendError::Full(signal)) = leg.try_send(signal) {
+        tokio::spawn(async move { leg.send(signal).await });
     }
 }
 

@@ -17,9 +17,10 @@ use super::{
     leg::Signal,
     ncco::{Ncco, NccoError},
     replies::Reply,
-    webhook::{AnswerRequest, Event, Status, StatusEvent, classify, region_base},
+    webhook::{AnswerRequest, Event, Status, StatusEvent, SubState, classify, region_base},
 };
 use crate::{
+    answer::CarrierVerdict,
     call::{CallId, Direction},
     clock,
     telephony::{
@@ -226,8 +227,13 @@ async fn happened(vonage: &Vonage, event: &StatusEvent) -> Reply {
             _ => Reply::Empty,
         };
     }
+    if let Some(verdict) = verdict(event)
+        && let Some(call) = whose_leg(vonage, event)
+    {
+        vonage.answered_by(call.as_str(), verdict);
+    }
     if event.is_final()
-        && let Some(call) = ended(vonage, event)
+        && let Some(call) = whose_leg(vonage, event)
     {
         vonage.calls().over(call.as_str(), clock::now());
         vonage.signal(call.as_str(), Signal::Over);
@@ -235,9 +241,20 @@ async fn happened(vonage: &Vonage, event: &StatusEvent) -> Reply {
     Reply::Empty
 }
 
-/// The call that a final status ends: that of its leg, or of the conversation when it names no
-/// leg. Other legs come and go.
-fn ended(vonage: &Vonage, event: &StatusEvent) -> Option<CallId> {
+/// What machine detection says of the leg (Vonage: event webhook, statuses `human` and `machine`).
+fn verdict(event: &StatusEvent) -> Option<CarrierVerdict> {
+    match (&event.status, &event.sub_state) {
+        (Status::Human, _) => Some(CarrierVerdict::Human),
+        (Status::Machine, Some(SubState::BeepStart)) => Some(CarrierVerdict::BeepStart),
+        (Status::Machine, Some(SubState::BeepTimeout)) => Some(CarrierVerdict::BeepTimeout),
+        (Status::Machine, _) => Some(CarrierVerdict::Machine),
+        _ => None,
+    }
+}
+
+/// The call that a status is about: that of its leg, or of the conversation when it names no leg.
+/// Other legs come and go.
+fn whose_leg(vonage: &Vonage, event: &StatusEvent) -> Option<CallId> {
     let calls = vonage.calls();
     let facts = match (&event.about.leg, &event.about.conversation) {
         (Some(leg), _) => calls.facts(leg.as_str()),
