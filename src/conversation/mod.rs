@@ -53,6 +53,7 @@ mod recovery;
 mod reply;
 mod rollover;
 mod timer;
+mod wording;
 
 use answering::Answer;
 use caller::CallerWords;
@@ -318,7 +319,7 @@ impl Conversation {
         }
         match event {
             ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(&text);
+                self.replies.final_text(session, &text);
                 self.commit(false);
             }
             ModelEvent::Usage(usage) => self.stats.usage += usage,
@@ -349,12 +350,17 @@ impl Conversation {
 
     fn on_model(&mut self, session: SessionId, event: ModelEvent) {
         match event {
-            ModelEvent::SpeechStarted => self.caller.voice_started(self.now),
+            // The local detector is earlier, where it hears anything.
+            ModelEvent::SpeechStarted if self.hears_voice() => {}
+            ModelEvent::SpeechStarted => {
+                self.caller.voice_started(self.now);
+                self.caller.voice_stopped(self.now);
+            }
             ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
             ModelEvent::Caption(reply, text) => self.on_caption(session, reply, &text),
             ModelEvent::Audio(reply, audio) => self.on_reply_audio(session, reply, audio),
             ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(&text);
+                self.replies.final_text(session, &text);
                 self.commit(false);
             }
             ModelEvent::Interrupted => self.cut(),
@@ -507,7 +513,12 @@ impl Conversation {
             self.commit(false);
         }
         if self.timers.take_due(Timer::CallerText, now) {
-            self.commit_caller();
+            if self.hears_voice() && self.caller.may_go_on(now) {
+                let again = now + self.config.caller_text_wait;
+                self.timers.set(Timer::CallerText, again);
+            } else {
+                self.commit_caller();
+            }
         }
         if self.timers.take_due(Timer::Keys, now) {
             let keys: Vec<String> = self.keys.drain(..).map(String::from).collect();

@@ -56,8 +56,10 @@ pub(super) struct Playout {
     edge: Option<Instant>,
     /// When the frame that was noted as heard last ends.
     sounding: Option<Instant>,
-    /// By how much the carrier's marks come later than the schedule says.
+    /// By how much the carrier's marks come later than the schedule says: the least of the last
+    /// few, since one may dawdle on its way.
     lag: Duration,
+    lags: VecDeque<Duration>,
     paused: Option<Instant>,
     /// Nothing goes out: nobody knows yet whether it is to be heard.
     held: bool,
@@ -81,6 +83,7 @@ impl Playout {
             edge: None,
             sounding: None,
             lag: Duration::ZERO,
+            lags: VecDeque::with_capacity(LAGS + 1),
             paused: None,
             held: false,
             next_mark: 0,
@@ -177,7 +180,12 @@ impl Playout {
         let Some(sent) = self.unanswered.drain(..=index).next_back() else {
             return false;
         };
-        self.lag = now.saturating_duration_since(sent.end).min(MAX_LAG);
+        self.lags
+            .push_back(now.saturating_duration_since(sent.end).min(MAX_LAG));
+        if self.lags.len() > LAGS {
+            self.lags.pop_front();
+        }
+        self.lag = self.lags.iter().min().copied().unwrap_or_default();
         while self
             .flight
             .front()
@@ -301,6 +309,9 @@ impl Playout {
 
 /// A mark that comes later than this says more about the carrier's webhooks than about its ear.
 const MAX_LAG: Duration = Duration::from_secs(1);
+
+/// So many marks are compared.
+const LAGS: usize = 3;
 
 #[cfg(test)]
 mod tests {

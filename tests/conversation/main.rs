@@ -6,4 +6,5 @@ mod endings;
 mod invariants;
 mod rollover;
 mod silence;
+mod transcripts;
 mod turns;
