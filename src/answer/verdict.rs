@@ -77,6 +77,19 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What the carrier alone says, where nothing else became certain in time.
+    pub(crate) fn by_carrier(answered_by: AnsweredBy, known: Option<&Self>, at: Duration) -> Self {
+        Self {
+            answered_by,
+            likeliest: answered_by,
+            confidence: known.map_or(0.5, |known| known.confidence.min(0.5)),
+            sure: false,
+            beep: known.is_some_and(|known| known.beep),
+            at,
+            reasons: vec![Reason::CarrierMachine],
+        }
+    }
+
     /// Whether a policy that hangs up on machines may do so now: a machine, and sure of it.
     #[must_use]
     pub const fn is_surely_a_machine(&self) -> bool {

@@ -208,7 +208,7 @@ impl Conversation {
             Stage::Done => false,
             Stage::Waiting | Stage::Talking => match self.machine() {
                 Some(machine) => self.meet(machine),
-                None if stage == Stage::Waiting && self.speaks_at() <= Some(self.now) => {
+                None if stage == Stage::Waiting && self.is_due(self.speaks_at()) => {
                     self.speak_first();
                     true
                 }
@@ -229,7 +229,7 @@ impl Conversation {
             Stage::Screening if answer.since + policy.screening <= self.now => {
                 self.hang_up_on_machine()
             }
-            Stage::BeforeBeep if self.message_at() <= Some(self.now) => self.leave_message(),
+            Stage::BeforeBeep if self.is_due(self.message_at()) => self.leave_message(),
             Stage::BeforeBeep if answer.since + LONGEST_GREETING <= self.now => {
                 self.hang_up_on_machine()
             }
@@ -297,6 +297,10 @@ impl Conversation {
         })
     }
 
+    fn is_due(&self, at: Option<Instant>) -> bool {
+        at.is_some_and(|at| at <= self.now)
+    }
+
     /// Since when the callee says nothing.
     fn quiet_since(&self) -> Option<Instant> {
         (!self.hears_voice()).then_some(self.voice_changed)
@@ -321,10 +325,18 @@ impl Conversation {
 
     /// A machine is there. Answers whether that changed anything.
     fn meet(&mut self, by: AnsweredBy) -> bool {
+        let Some(answer) = &self.answer else {
+            return false;
+        };
+        let known = answer.verdict.as_ref();
+        if known.is_none_or(|verdict| verdict.answered_by != by) {
+            // Nothing but the carrier's word, which nothing here spoke against.
+            let verdict = Verdict::by_carrier(by, known, self.now - answer.began);
+            self.note(verdict);
+        }
         let Some(answer) = &mut self.answer else {
             return false;
         };
-        self.stats.answered_by = Some(by);
         let policy = &answer.policy;
         let goes_on = policy.on_machine == OnMachine::GoOn;
         let (stage, text) = match by {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use novavoice::{
+    ProviderErrorKind,
     answer::{AnsweredBy, CarrierVerdict, Sound},
-    audio::SampleRate,
+    audio::{AudioFrame, SampleRate},
     call::LegCapabilities,
     conversation::{
         AgentState, Answering, Config, EndReason, Input, Notice, OnMachine, SessionId, Setup,
@@ -21,8 +22,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const VOICEMAIL: &str = "You have reached First Baptist. Please leave a message after the tone.";
 
-fn placed_with(answering: Answering, greeting: Option<&str>) -> Sim {
-    let setup = Setup {
+fn setup(answering: Answering, greeting: Option<&str>) -> Setup {
+    Setup {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks: true,
@@ -35,8 +36,11 @@ fn placed_with(answering: Answering, greeting: Option<&str>) -> Sim {
         jitter: 0.0,
         filler: None,
         started: Timestamp::UNIX_EPOCH,
-    };
-    let mut sim = Sim::with(Config::default(), setup);
+    }
+}
+
+fn placed_with(answering: Answering, greeting: Option<&str>) -> Sim {
+    let mut sim = Sim::with(Config::default(), setup(answering, greeting));
     sim.run_for(300 * MS);
     sim.input(Input::ModelOpened(SessionId(1)));
     sim
@@ -185,6 +189,40 @@ fn a_machine_that_does_not_beep_gets_its_message_all_the_same() {
 }
 
 #[test]
+fn a_message_never_begins_while_the_machine_talks_or_no_session_is_there() {
+    let mut sim = placed(message());
+    talk(&mut sim, SECOND);
+    sim.model(ModelEvent::CallerSaid(VOICEMAIL.to_owned()));
+    assert!(sim.conversation().hears_voice());
+    assert_eq!(verdicts(&sim), [AnsweredBy::MachineVm]);
+    talk(&mut sim, 5 * SECOND);
+    assert!(sim.told().is_empty());
+    sim.input(Input::ModelEnded(
+        SessionId(1),
+        Some(ProviderErrorKind::Unavailable),
+    ));
+    sim.input(Input::Voice(false));
+    sim.caller(false, 8 * SECOND);
+    assert!(sim.told().is_empty() && !sim.hung_up());
+    // The new session is told what the old one left open, and then what to do about it.
+    sim.input(Input::ModelOpened(SessionId(2)));
+    sim.caller(false, SECOND);
+    assert_eq!(sim.told(), [VOICEMAIL, "message"]);
+    assert!(!sim.hung_up(), "it has not been said");
+}
+
+/// Frames of somebody who goes on speaking.
+fn talk(sim: &mut Sim, length: Duration) {
+    let until = sim.elapsed() + length;
+    while sim.elapsed() < until {
+        let frame = AudioFrame::silence(SampleRate::Hz16000);
+        sim.input(Input::Call(CallEvent::Audio(frame)));
+        sim.input(Input::Voice(true));
+        sim.run_for(20 * MS);
+    }
+}
+
+#[test]
 fn a_carrier_that_waits_for_the_beep_is_believed() {
     let mut sim = placed(message());
     sim.caller(true, 4 * SECOND);
@@ -205,6 +243,7 @@ fn the_carrier_s_word_counts_once_nothing_speaks_against_it() {
     sim.caller(false, 300 * MS);
     assert!(sim.hung_up());
     assert_eq!(sim.stats().answered_by, Some(AnsweredBy::MachineVm));
+    assert_eq!(verdicts(&sim).last(), Some(&AnsweredBy::MachineVm));
 
     let mut sim = placed(OnMachine::HangUp);
     sim.caller(true, 800 * MS);
@@ -344,18 +383,7 @@ fn an_announcement_is_hung_up_on_whatever_the_message() {
 fn a_session_that_opens_after_the_verdict_gets_the_first_words() {
     let mut answering = Answering::default();
     answering.silence = SECOND;
-    let setup = Setup {
-        rate: SampleRate::Hz16000,
-        leg: LegCapabilities::default(),
-        text_input: true,
-        greeting: Some("greet".to_owned()),
-        answering: Some(answering),
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
-    };
-    let mut sim = Sim::with(Config::default(), setup);
+    let mut sim = Sim::with(Config::default(), setup(answering, Some("greet")));
     sim.run_for(4 * SECOND);
     assert!(sim.told().is_empty());
     sim.input(Input::ModelOpened(SessionId(1)));
