@@ -13,6 +13,7 @@ use crate::{
     lead::{Lead, LeadStore},
     model::SpeechModel,
     telephony::{CallCommand, Leg, Telephony},
+    tool::Tools,
     transcript::TranscriptSink,
 };
 
@@ -25,7 +26,9 @@ pub use event::{AgentEvent, Counts, EventKind, LiveCall};
 mod driver;
 mod handle;
 mod recorder;
+mod seeds;
 mod sessions;
+mod tools;
 
 pub use handle::AgentHandle;
 use handle::Shared;
@@ -68,6 +71,7 @@ struct Parts<M, S, L> {
     leads: L,
     config: AgentConfig,
     prompt: PromptFn,
+    tools: Tools,
     detector: DetectorFn,
     shared: Arc<Shared>,
     /// One permit for each session that may be open.
@@ -128,6 +132,10 @@ pub struct Prompt {
     /// What is done about whoever answers, on calls that we placed: the agent finds out before it
     /// speaks. `None`: it speaks at once.
     pub answering: Option<Answering>,
+    /// The voice, by the model's own name for it. `None`: the one that the model is set to.
+    pub voice: Option<String>,
+    /// Only these of the agent's tools, by name. `None`: all.
+    pub tools: Option<Vec<String>>,
 }
 
 impl Prompt {
@@ -137,6 +145,8 @@ impl Prompt {
             instructions: instructions.into(),
             greeting: None,
             answering: None,
+            voice: None,
+            tools: None,
         }
     }
 
@@ -151,6 +161,20 @@ impl Prompt {
     #[must_use]
     pub fn with_answering(mut self, answering: Answering) -> Self {
         self.answering = Some(answering);
+        self
+    }
+
+    /// Lets the agent speak with this voice.
+    #[must_use]
+    pub fn with_voice(mut self, voice: impl Into<String>) -> Self {
+        self.voice = Some(voice.into());
+        self
+    }
+
+    /// Offers only these of the agent's tools.
+    #[must_use]
+    pub fn with_tools(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tools = Some(names.into_iter().map(Into::into).collect());
         self
     }
 }

@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Conversation, EndReason, Notice, ending::Phase, timer::Timer};
+use super::{
+    Action, Conversation, EndReason, Notice,
+    ending::{Parting, Phase},
+    timer::Timer,
+};
 use crate::answer::{self, AnswerDetector, AnsweredBy, CarrierVerdict, Evidence, Verdict};
 
 /// What the agent does about whoever answers a call that it placed. Start from
@@ -383,7 +387,7 @@ impl Conversation {
         self.take_back();
         self.playout.release();
         self.tell(text);
-        self.last_words();
+        self.last_words(Parting::HangUp);
         self.timers.set(Timer::Ending, self.now + LONGEST_MESSAGE);
         true
     }
