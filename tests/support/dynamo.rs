@@ -77,6 +77,25 @@ impl Server {
         }
     }
 
+    /// Takes the server away: nobody listens there any more.
+    pub(crate) fn pause(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server did not fail");
+        }
+    }
+
+    /// The server is back where it was, with what is in its file.
+    pub(crate) fn restarted(mut self, path: &Path) -> Self {
+        self.pause();
+        let port = self.url.rsplit_once(':').expect("a port").1;
+        let path = path.to_str().expect("a path that is text");
+        let database = Database::new(path).expect("a database");
+        let mut server = Self::serve(database, port.parse().expect("a number"));
+        server.prefix.clone_from(&self.prefix);
+        server
+    }
+
     /// Where it listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
@@ -100,10 +119,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the server did not fail");
-        }
+        self.pause();
     }
 }
 
