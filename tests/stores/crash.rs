@@ -133,7 +133,7 @@ async fn no_kill_takes_or_doubles_an_acknowledged_line() {
         for life in 0..kills {
             let died = told.died();
             let process = Process::start(home.path(), &server, &table, life, Some(&died));
-            told.take(process.kill_at_random());
+            told.take(process.kill_at_random(), &died);
         }
         let process = Process::start(home.path(), &server, &table, kills, None);
         assert!(process.is_over(), "what is left is handed on");
@@ -196,7 +196,7 @@ impl Process {
         } else {
             let ready = self.said.recv_timeout(PATIENCE).expect("it gets ready");
             assert_eq!(ready, "ready");
-            Duration::from_millis(random(250))
+            Duration::from_millis(random(400))
         };
         let until = Instant::now() + wait;
         while let Ok(line) = self
@@ -233,7 +233,11 @@ struct Told {
 }
 
 impl Told {
-    fn take(&mut self, (said, death): (Vec<String>, Timestamp)) {
+    /// `again` are the calls that may have come back in that life, perhaps without a word.
+    fn take(&mut self, (said, death): (Vec<String>, Timestamp), again: &str) {
+        for call in again.split_whitespace() {
+            self.deaths.insert(call.to_owned(), death);
+        }
         for line in said {
             let (what, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match what {
