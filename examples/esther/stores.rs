@@ -93,6 +93,19 @@ impl Stores {
     }
 }
 
+impl Stores {
+    /// Makes the tables that are missing, where that is wanted.
+    pub(crate) async fn make_tables(&self, settings: &StoreSettings) -> anyhow::Result<()> {
+        if is_made(settings)
+            && let Some((dynamo, tables)) = tables(self, settings)
+        {
+            let made = dynamo.create_missing(&tables).await;
+            made.context("the tables cannot be made")?;
+        }
+        Ok(())
+    }
+}
+
 impl<S> fmt::Display for Place<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -6,6 +6,9 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
+mod calls;
+mod check;
+mod leads;
 pub(crate) mod serve;
 
 /// What the program is asked to do.
@@ -13,6 +16,14 @@ pub(crate) mod serve;
 pub(crate) enum Command {
     /// Takes calls: HTTP, webhooks, media sockets and the dashboard (default)
     Serve,
+    /// Says what is missing for real calls, item by item
+    Check,
+    /// Looks calls up
+    #[command(subcommand)]
+    Calls(calls::Calls),
+    /// Looks leads up, and loads them
+    #[command(subcommand)]
+    Leads(leads::Leads),
 }
 
 impl Command {
@@ -33,6 +44,9 @@ impl Command {
     pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::Serve => on_runtime(serve::run(config)),
+            Self::Check => on_runtime(async move { check::run(&config).await }),
+            Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
+            Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
         }
     }
 }

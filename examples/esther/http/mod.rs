@@ -39,6 +39,7 @@ use tower_http::{
 use tracing::Span;
 
 pub(crate) use access::Access;
+pub(crate) use leads::as_json as lead_as_json;
 use problem::Problem;
 
 use crate::{
