@@ -24,7 +24,7 @@ pub(crate) use self::{
     keeper::keep,
     recording::Recording,
     results::{Results, Write},
-    tables::{Problem as TableProblem, is_made, problems_of, tables},
+    tables::{is_made, problems_of, tables},
 };
 
 /// The stores of this process. Cheap to clone; clones share everything.
