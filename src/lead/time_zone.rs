@@ -4,7 +4,7 @@
 //! Neither is certain. A number is moved with its owner, an area code may span two zones, and so
 //! may a state. So the answer is every zone that it may be: call when it is a decent hour in all.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use jiff::tz::TimeZone;
 
@@ -16,14 +16,25 @@ use crate::lead::PhoneNumber;
 pub struct Zones {
     /// Whether anything narrowed them down. When not, they are all zones of the country.
     pub known: bool,
-    names: Vec<&'static str>,
+    names: Vec<Cow<'static, str>>,
 }
 
 impl Zones {
+    /// The one zone with this IANA name, if there is such a zone.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let zone = TimeZone::get(name.trim()).ok()?;
+        let name = zone.iana_name()?.to_owned();
+        Some(Self {
+            known: true,
+            names: vec![name.into()],
+        })
+    }
+
     /// Their IANA names, each once.
     #[must_use]
-    pub fn names(&self) -> &[&'static str] {
-        &self.names
+    pub fn names(&self) -> Vec<&str> {
+        self.names.iter().map(AsRef::as_ref).collect()
     }
 
     /// The zones themselves, from the bundled database.
@@ -48,7 +59,10 @@ impl Zones {
 pub fn zones(number: &PhoneNumber, state: Option<&str>) -> Zones {
     let by_number = by_number(number);
     let by_state = state.and_then(by_state);
-    let known = |names: Vec<&'static str>| Zones { known: true, names };
+    let zones = |known, names: Vec<&'static str>| Zones {
+        known,
+        names: names.into_iter().map(Cow::Borrowed).collect(),
+    };
     match (by_number, by_state) {
         (Some(number), Some(state)) => {
             let both: Vec<_> = number
@@ -60,16 +74,13 @@ pub fn zones(number: &PhoneNumber, state: Option<&str>) -> Zones {
                 let mut either = [number, state].concat();
                 either.sort_unstable();
                 either.dedup();
-                known(either)
+                zones(true, either)
             } else {
-                known(both)
+                zones(true, both)
             }
         }
-        (Some(one), None) | (None, Some(one)) => known(one.to_vec()),
-        (None, None) => Zones {
-            known: false,
-            names: of_country(number),
-        },
+        (Some(one), None) | (None, Some(one)) => zones(true, one.to_vec()),
+        (None, None) => zones(false, of_country(number)),
     }
 }
 
@@ -183,9 +194,10 @@ mod tests {
 
     use super::*;
 
-    fn names(number: &str, state: Option<&str>) -> Vec<&'static str> {
+    fn names(number: &str, state: Option<&str>) -> Vec<String> {
         let number = PhoneNumber::parse(number).unwrap();
-        zones(&number, state).names
+        let found = zones(&number, state);
+        found.names().into_iter().map(str::to_owned).collect()
     }
 
     #[test]
@@ -236,9 +248,9 @@ mod tests {
         let found = zones(&number, None);
         assert!(!found.known);
         for zone in ["America/New_York", "Pacific/Honolulu", "America/Adak"] {
-            assert!(found.names.contains(&zone), "{zone}");
+            assert!(found.names().contains(&zone), "{zone}");
         }
-        assert!(!found.names.contains(&"Pacific/Guam"), "{found:?}");
+        assert!(!found.names().contains(&"Pacific/Guam"), "{found:?}");
     }
 
     #[test]

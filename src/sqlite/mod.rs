@@ -13,7 +13,7 @@ pub(crate) use migrate::Schema;
 
 use std::{fmt, path::Path, thread, time::Duration};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{ProviderError, ProviderErrorKind};
@@ -126,13 +126,30 @@ fn connect(path: &Path, schema: Schema) -> Result<Connection, Failure> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    write_ahead(&connection)?;
     // Acknowledged means on the disk, also when the power fails.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     schema.bring_up_to_date(&mut connection)?;
     Ok(connection)
 }
+
+/// Turns the write-ahead log on, which stays on for ever. The one who does it must be alone: while
+/// several processes open a new file at once, SQLite refuses without waiting for [`PATIENCE`].
+fn write_ahead(connection: &Connection) -> Result<(), Failure> {
+    for _ in 0..SWITCHES {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(failed) if failed.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                thread::sleep(SWITCH_PAUSE);
+            }
+            done => return Ok(done?),
+        }
+    }
+    Ok(connection.pragma_update(None, "journal_mode", "WAL")?)
+}
+
+const SWITCHES: u32 = 100;
+const SWITCH_PAUSE: Duration = Duration::from_millis(20);
 
 fn stopped(provider: &'static str) -> ProviderError {
     ProviderError::new(provider, ProviderErrorKind::Closed)
