@@ -147,6 +147,10 @@ pub mod record;
 
 pub mod lead;
 
+pub mod outbound;
+
+pub mod booking;
+
 pub mod agent;
 
 #[cfg(feature = "testkit")]

@@ -21,6 +21,11 @@ use std::{env, process::ExitCode};
 
 use commands::WrongUsage;
 use config::{Config, WrongSettings};
+use mimalloc::MiMalloc;
+
+/// Gives the memory of a rush of calls back to the system, which the platform's own keeps.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run() {
