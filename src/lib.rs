@@ -74,7 +74,8 @@
 //! | [`Telephony`](telephony::Telephony) | callers, as legs | [`memory`](telephony::memory), `vonage`, `browser` |
 //! | [`SpeechModel`](model::SpeechModel) | sessions that listen and speak | [`memory`](model::memory), [`scripted`](model::scripted), `nova_sonic` |
 //! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink), `DynamoSink`; [`Spool`](transcript::Spool) and [`FanOut`](transcript::FanOut) around others |
-//! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads) |
+//! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads), `SqliteLeads`, `DynamoLeads` |
+//! | [`CallStore`](record::CallStore) | calls, found again | [`MemoryCalls`](record::MemoryCalls), `SqliteCalls`, `DynamoCalls` |
 //!
 //! All are dyn-compatible, and `Arc<T>` forwards them: an agent whose providers are chosen at run
 //! time is a `VoiceAgent<Arc<dyn Telephony>, Arc<dyn SpeechModel>, …>`.
@@ -115,6 +116,9 @@
 
 mod clock;
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 pub mod error;
 pub use error::{ProviderError, ProviderErrorKind};
 
@@ -139,7 +143,13 @@ pub mod model;
 
 pub mod transcript;
 
+pub mod record;
+
 pub mod lead;
+
+pub mod outbound;
+
+pub mod booking;
 
 pub mod agent;
 

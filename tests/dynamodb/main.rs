@@ -4,6 +4,7 @@
     reason = "a test is the shell: it hands the time out"
 )]
 
+mod calls;
 mod errors;
 mod tables;
 

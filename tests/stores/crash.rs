@@ -16,17 +16,15 @@ use jiff::Timestamp;
 use novavoice::{
     audio::SampleRate,
     call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
+    record::{CallStore, SqliteCalls},
     transcript::{
         DynamoSink, FanOut, FileSink, Speaker, Spool, TranscriptSink, Utterance,
-        dynamodb::call_records, fan_out::Acknowledge, spool::SpoolConfig,
+        dynamodb::call_records, fan_out::Acknowledge, file::RecoveredCall, spool::SpoolConfig,
     },
 };
 use uuid::Uuid;
 
-use crate::{
-    dynamo::Server,
-    records::{Record, record},
-};
+use crate::{dynamo::Server, records::record};
 
 /// Lives and dies in `CRASH_HOME`, with the server at `CRASH_SERVER`. What it acknowledges it
 /// says on standard output.
@@ -46,13 +44,16 @@ async fn the_process_that_is_killed() {
     let spool = Spool::open(home.join("spool"), remote, config).await;
     let spool = spool.expect("the spool opens");
     let file = FileSink::new(home.join("transcripts"));
+    let sqlite = SqliteCalls::open(home.join("calls.sqlite")).await;
+    let sqlite = sqlite.expect("the database opens");
     for recovered in file.recover().await.expect("readable") {
-        if let Err(error) = recovered.result {
-            // It died while it made the file: nothing was acknowledged of that call.
-            let torn = error
-                .detail()
-                .is_some_and(|why| why.contains("holds no line"));
-            assert!(torn, "{error}");
+        match recovered.result {
+            Ok(call) => close(&sqlite, &call).await,
+            Err(error) => {
+                // It died while it made the file: nothing was acknowledged of that call.
+                let detail = error.detail().unwrap_or_default();
+                assert!(detail.contains("holds no line"), "{error}");
+            }
         }
     }
     if var("CRASH_LOAD") == "no" {
@@ -62,6 +63,7 @@ async fn the_process_that_is_killed() {
     }
     let sinks = FanOut::builder(Acknowledge::All)
         .sink("file", file)
+        .sink("sqlite", sqlite)
         .sink("dynamodb", spool)
         .build()
         .await
@@ -79,6 +81,22 @@ async fn the_process_that_is_killed() {
     for caller in callers {
         caller.await.expect("it talks until it is killed");
     }
+}
+
+/// What the file knows of a call whose process died, for a store that has no journal.
+async fn close(store: &SqliteCalls, call: &RecoveredCall) {
+    let rate = SampleRate::Hz16000;
+    let info = CallInfo::new(call.id.clone(), call.direction, call.started, rate);
+    let known = store.start(&info).await.expect("a call starts");
+    let lacking = call.lines.iter().filter(|line| line.seq > known).cloned();
+    let kept = store
+        .record_all(&call.id, &lacking.collect::<Vec<_>>())
+        .await;
+    kept.expect("lines are kept");
+    store
+        .end(&call.id, &call.summary)
+        .await
+        .expect("a call ends");
 }
 
 async fn talk(sinks: FanOut, life: u64, caller: u64, mut again: Option<String>) {
@@ -276,11 +294,17 @@ impl Told {
     async fn check(&self, home: &Path, server: &Server, table: &str) -> usize {
         let file = FileSink::new(home.join("transcripts"));
         let remote = DynamoSink::new(server.dynamo(), table);
+        let sqlite = SqliteCalls::open(home.join("calls.sqlite")).await;
+        let sqlite = sqlite.expect("the database opens");
         let mut count = 0;
         for (call, acknowledged) in &self.calls {
             let id = CallId::new(call.as_str());
             let kept = [
                 ("file", file.lines(&id).await.expect("readable")),
+                (
+                    "sqlite",
+                    CallStore::lines(&sqlite, &id, 0).await.expect("readable"),
+                ),
                 ("dynamodb", remote.lines(&id).await.expect("readable")),
             ];
             for (sink, kept) in &kept {
@@ -297,14 +321,17 @@ impl Told {
             }
             count += acknowledged.len();
             let record = record(server, table, &id).await.expect("a record");
-            self.check_end(call, &record, &kept[1].1);
+            let ended = record.text("end_time").parse().expect("a time");
+            self.check_end(call, record.text("status"), ended, &kept[2].1);
+            let record = sqlite.get(&id).await.expect("readable").expect("a record");
+            let ended = record.ended.expect("it has ended");
+            self.check_end(call, record.status.as_str(), ended, &kept[1].1);
         }
         assert!(count > 0, "something was said");
         count
     }
 
-    fn check_end(&self, call: &str, record: &Record, lines: &[Utterance]) {
-        let status = record.text("status");
+    fn check_end(&self, call: &str, status: &str, ended: Timestamp, lines: &[Utterance]) {
         if self.over.contains(call) {
             assert_eq!(status, "completed", "{call}");
             return;
@@ -314,7 +341,6 @@ impl Told {
             ["abandoned", "completed"].contains(&status),
             "{call}: {status}"
         );
-        let ended: Timestamp = record.text("end_time").parse().expect("a time");
         let last = lines.iter().map(|line| line.at).max().expect("a line");
         let death = self.deaths[call];
         assert!(

@@ -33,22 +33,7 @@ impl Item {
 
     /// Its lines; what is none is left out, and named.
     pub(super) fn lines(&self) -> Vec<Utterance> {
-        let utterances = match self.0.get("utterances") {
-            Some(AttributeValue::L(utterances)) => &utterances[..],
-            Some(_) => {
-                self.complain("its utterances are no list");
-                &[]
-            }
-            None => &[],
-        };
-        let lines = utterances.iter().filter_map(|value| {
-            let line = line(value);
-            if line.is_none() {
-                self.complain("one of its utterances is none");
-            }
-            line
-        });
-        lines.collect()
+        lines(&self.0)
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -57,18 +42,38 @@ impl Item {
             _ => None,
         }
     }
+}
 
-    fn complain(&self, what: &str) {
-        let key = match self.0.get(KEY) {
-            Some(AttributeValue::S(key)) => key.as_str(),
-            _ => "?",
-        };
-        warn!(key, "a call record is not as it should be: {what}");
-    }
+/// The lines of an item; what is none is left out, and named.
+pub(crate) fn lines(item: &HashMap<String, AttributeValue>) -> Vec<Utterance> {
+    let utterances = match item.get("utterances") {
+        Some(AttributeValue::L(utterances)) => &utterances[..],
+        Some(_) => {
+            complain(item, "its utterances are no list");
+            &[]
+        }
+        None => &[],
+    };
+    let lines = utterances.iter().filter_map(|value| {
+        let line = line(value);
+        if line.is_none() {
+            complain(item, "one of its utterances is none");
+        }
+        line
+    });
+    lines.collect()
+}
+
+fn complain(item: &HashMap<String, AttributeValue>, what: &str) {
+    let key = match item.get(KEY) {
+        Some(AttributeValue::S(key)) => key.as_str(),
+        _ => "?",
+    };
+    warn!(key, "a call record is not as it should be: {what}");
 }
 
 /// The key of a call's first item.
-pub(super) fn key(call: &CallId) -> String {
+pub(crate) fn key(call: &CallId) -> String {
     let id = call.as_str();
     if id.contains(['#', '%']) {
         id.replace('%', "%25").replace('#', "%23")
@@ -78,7 +83,7 @@ pub(super) fn key(call: &CallId) -> String {
 }
 
 /// The key of one of a call's continuations: the second item is number 2.
-pub(super) fn part_key(call: &CallId, number: u64) -> String {
+pub(crate) fn part_key(call: &CallId, number: u64) -> String {
     format!("{}#{number}", key(call))
 }
 
@@ -154,7 +159,7 @@ fn line(value: &AttributeValue) -> Option<Utterance> {
     })
 }
 
-pub(super) const KEY: &str = "call_uuid";
+pub(crate) const KEY: &str = "call_uuid";
 const AROUND: usize = 110;
 
 #[cfg(test)]

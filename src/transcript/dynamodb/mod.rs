@@ -37,7 +37,7 @@
 //! the old node still hands on is added, and its end is ignored. Lines that two nodes numbered
 //! alike are both kept, the later ones behind the last: readers sort by `at`.
 
-mod item;
+pub(crate) mod item;
 mod live;
 
 use std::{
