@@ -209,14 +209,15 @@ impl Process {
     /// Kills it, mostly at work and sometimes while it starts; answers with what it said.
     fn kill_at_random(mut self) -> (Vec<String>, Timestamp) {
         let mut said = Vec::new();
-        let wait = if random(5) == 0 {
-            Duration::from_millis(random(80))
-        } else {
+        let mut until = Instant::now() + Duration::from_millis(random(80));
+        if random(5) > 0 {
             let ready = self.said.recv_timeout(PATIENCE).expect("it gets ready");
             assert_eq!(ready, "ready");
-            Duration::from_millis(random(400))
-        };
-        let until = Instant::now() + wait;
+            for _ in 0..random(80) {
+                said.push(self.said.recv_timeout(PATIENCE).expect("it goes on"));
+            }
+            until = Instant::now() + Duration::from_millis(random(30));
+        }
         while let Ok(line) = self
             .said
             .recv_timeout(until.saturating_duration_since(Instant::now()))

@@ -122,6 +122,37 @@ async fn a_line_that_all_must_have_fails_with_the_name_of_the_sink_that_lacks_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_sink_knows_of_a_call_for_as_long_as_any_other() {
+    let (fan_out, good, moody) = pair(Acknowledge::All).await;
+    let call = info("a");
+    *moody.delay.lock().unwrap() = Duration::from_secs(1);
+    let (fan_out, id) = (Arc::new(fan_out), call.id.clone());
+    let starting = tokio::spawn({
+        let (fan_out, call) = (Arc::clone(&fan_out), call.clone());
+        async move { fan_out.start(&call).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(good.call_ids(), [id.clone()]);
+    assert!(moody.inner.call_ids().is_empty());
+    starting.await.unwrap().unwrap();
+    let ending = tokio::spawn({
+        let (fan_out, id) = (Arc::clone(&fan_out), id.clone());
+        async move { fan_out.end(&id, &summary()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(good.summary(&id).is_none(), "not before the other one");
+    ending.await.unwrap().unwrap();
+    assert!(good.summary(&id).is_some() && moody.inner.summary(&id).is_some());
+
+    // Also where the other one fails.
+    fan_out.start(&call).await.unwrap();
+    moody.down.store(true, Ordering::Relaxed);
+    let error = fan_out.end(&id, &summary()).await.unwrap_err();
+    assert_eq!(error.provider(), "moody");
+    assert!(good.summary(&id).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_slow_or_out_of_order_holds_up_neither_the_call_nor_another() {
     let (fan_out, good, moody) = pair(Acknowledge::Any).await;
     let call = info("a");
