@@ -136,7 +136,7 @@ async fn no_kill_takes_or_doubles_an_acknowledged_line() {
             told.take(process.kill_at_random(), &died);
         }
         let process = Process::start(home.path(), &server, &table, kills, None);
-        assert!(process.is_over(), "what is left is handed on");
+        assert!(process.drains(), "what is left is handed on");
         let lines = told.check(home.path(), &server, &table).await;
         println!(
             "{kills} kills, {} calls, {lines} acknowledged lines, all there once ({})",
@@ -217,7 +217,7 @@ impl Process {
         (said, now())
     }
 
-    fn is_over(mut self) -> bool {
+    fn drains(mut self) -> bool {
         let said = self.said.recv_timeout(PATIENCE);
         let status = self.child.wait().expect("it is ours");
         status.success() && said.as_deref() == Ok("drained")

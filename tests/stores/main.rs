@@ -6,6 +6,7 @@
 
 mod crash;
 mod disk;
+mod lossy;
 mod outage;
 mod records;
 

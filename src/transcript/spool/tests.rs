@@ -124,6 +124,54 @@ async fn lines_are_acknowledged_while_the_sink_is_away_and_handed_on_in_order() 
     assert_eq!(spool.health().failing, None);
 }
 
+/// A sink that counts how often it is written to.
+#[derive(Debug, Default)]
+struct Counting {
+    inner: MemorySink,
+    writes: std::sync::atomic::AtomicUsize,
+}
+
+#[async_trait]
+impl TranscriptSink for Arc<Counting> {
+    async fn start(&self, call: &CallInfo) -> Result<u64, ProviderError> {
+        self.inner.start(call).await
+    }
+
+    async fn record(&self, call: &CallId, line: &Utterance) -> Result<(), ProviderError> {
+        self.record_all(call, std::slice::from_ref(line)).await
+    }
+
+    async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
+        self.inner.end(call, summary).await
+    }
+
+    async fn record_all(&self, call: &CallId, lines: &[Utterance]) -> Result<(), ProviderError> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.inner.record_all(call, lines).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lines_of_a_second_are_one_write_and_none_waits_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Arc::new(Counting::default());
+    let spool = open(dir.path(), Arc::clone(&sink)).await;
+    let call = info("a");
+    spool.start(&call).await.unwrap();
+    for second in 0..10 {
+        for line_of_second in 1..=4 {
+            let seq = second * 4 + line_of_second;
+            spool.record(&call.id, &line(seq, "hello")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        spool.drained().await;
+        let kept = seqs(&sink.inner, &call.id).len() as u64;
+        assert_eq!(kept, (second + 1) * 4);
+    }
+    assert_eq!(sink.writes.load(Ordering::Relaxed), 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dead_process_leaves_its_lines_and_its_calls_are_closed() {
     let dir = tempfile::tempdir().unwrap();
