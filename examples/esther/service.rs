@@ -73,12 +73,15 @@ impl Service {
         let listener = listen(&config).await?;
         let local = listener.local_addr()?;
         let (speech, stores) = tokio::join!(
-            speech::choose(&config.speech),
-            Stores::open(&config.stores, config.speech.region.as_deref()),
+            Box::pin(speech::choose(&config.speech)),
+            Box::pin(Stores::open(
+                &config.stores,
+                config.speech.region.as_deref()
+            )),
         );
         let (speech, stores) = (speech?, stores?);
-        prepare(&config, &stores).await;
-        let recording = Recording::open(&config, &stores).await?;
+        Box::pin(prepare(&config, &stores)).await;
+        let recording = Box::pin(Recording::open(&config, &stores)).await?;
         Self::assemble(config, listener, local, speech, stores, recording)
     }
 

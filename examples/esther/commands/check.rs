@@ -30,16 +30,17 @@ enum Found {
 
 /// The lines that were printed.
 #[derive(Default)]
-struct Report {
-    missing: usize,
-}
+struct Report(Vec<Found>);
 
 impl Report {
     fn add(&mut self, item: &str, found: Found) {
-        if matches!(found, Found::Missing(_)) {
-            self.missing += 1;
-        }
         println!("{item:<22} {found}");
+        self.0.push(found);
+    }
+
+    fn missing(&self) -> usize {
+        let missing = |found: &&Found| matches!(found, Found::Missing(_));
+        self.0.iter().filter(missing).count()
     }
 }
 
@@ -71,7 +72,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     places(config, &mut report).await;
     report.add("transcripts", transcripts(config).await);
     carrier(config, &mut report);
-    match report.missing {
+    match report.missing() {
         0 => Ok(()),
         1 => anyhow::bail!("1 thing is missing"),
         missing => anyhow::bail!("{missing} things are missing"),

@@ -195,8 +195,8 @@ impl Show {
 
 impl Export {
     async fn run(self, store: &dyn LeadStore) -> anyhow::Result<()> {
-        let out: Box<dyn io::Write> = match &self.output {
-            None => Box::new(io::stdout().lock()),
+        let out: Box<dyn io::Write + Send> = match &self.output {
+            None => Box::new(io::stdout()),
             Some(path) => {
                 let file = std::fs::File::create(path);
                 Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)

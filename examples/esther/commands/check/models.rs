@@ -1,7 +1,7 @@
 //! Whether the region has the model: one signed request (Bedrock API reference,
 //! `ListFoundationModels`), for which the SDK's crate of the control plane would be much.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
@@ -11,7 +11,10 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::Found;
-use crate::stores::{Aws, Credentials};
+use crate::{
+    clock::wall,
+    stores::{Aws, Credentials},
+};
 
 /// Not being allowed to ask is nothing that a call needs: a warning.
 pub(super) async fn find(model: &str, aws: &Aws) -> Found {
@@ -71,7 +74,7 @@ fn signed(url: &str, region: &str, aws: &Aws) -> Result<Vec<(String, String)>, S
         .identity(&identity)
         .region(region)
         .name("bedrock")
-        .time(SystemTime::now())
+        .time(wall().into())
         .settings(SigningSettings::default())
         .build()
         .map_err(|error| error.to_string())?;
