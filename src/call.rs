@@ -109,6 +109,14 @@ pub(crate) fn write_redacted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Res
     }
 }
 
+/// The value whose serialised form is `text`.
+pub(crate) fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+    use serde::de::IntoDeserializer;
+    let text: serde::de::value::StrDeserializer<'de, serde::de::value::Error> =
+        text.into_deserializer();
+    T::deserialize(text).ok()
+}
+
 /// What is known about a call when its leg opens.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -152,6 +160,8 @@ impl CallInfo {
             leg: LegCapabilities {
                 marks: false,
                 text: false,
+                transfer: false,
+                dtmf: false,
             },
             instructions: None,
             greeting: None,
@@ -171,6 +181,11 @@ pub struct LegCapabilities {
     pub marks: bool,
     /// Shows text: gets [`CallCommand::Show`](crate::telephony::CallCommand::Show).
     pub text: bool,
+    /// Can connect the caller with somebody else: obeys
+    /// [`CallCommand::Transfer`](crate::telephony::CallCommand::Transfer).
+    pub transfer: bool,
+    /// Can press keys: obeys [`CallCommand::SendDtmf`](crate::telephony::CallCommand::SendDtmf).
+    pub dtmf: bool,
 }
 
 /// How a call ended, or that it has not.
