@@ -1,5 +1,8 @@
-//! The calls of this process, live and finished, for the API and the dashboard: kept in memory,
-//! and so forgotten with the process. Transcript files are what lasts.
+//! The calls of this process as they happen, with what no store keeps: captions, the state of the
+//! agent, and who follows. Kept in memory, and so forgotten with the process; the store of calls
+//! is what lasts.
+
+mod elsewhere;
 
 mod events;
 mod record;
@@ -20,6 +23,7 @@ use novavoice::{
 };
 use serde_json::Value;
 
+pub(crate) use elsewhere::follow_elsewhere;
 pub(crate) use events::Event;
 use events::Subscription;
 use record::Record;
@@ -35,14 +39,6 @@ struct Inner {
     /// Call ids by their number, so by age.
     by_age: BTreeMap<u64, CallId>,
     last_number: u64,
-}
-
-/// One page of records.
-pub(crate) struct Page {
-    /// Newest first.
-    pub(crate) calls: Vec<Value>,
-    /// Where the next page begins, if there is one.
-    pub(crate) next: Option<u64>,
 }
 
 impl Calls {
@@ -98,27 +94,24 @@ impl Calls {
         live.map(|record| record.as_active(now)).collect()
     }
 
-    /// At most `limit` records of calls that are older than the one with the number `before`.
-    pub(crate) fn page(&self, before: Option<u64>, limit: usize, now: Timestamp) -> Page {
-        let inner = self.lock();
-        let mut older = inner.newest_first(before.unwrap_or(u64::MAX)).peekable();
-        let mut calls = Vec::new();
-        let mut last = None;
-        while let Some(record) = older.next_if(|_| calls.len() < limit) {
-            calls.push(record.to_json(now));
-            last = Some(record.number());
-        }
-        Page {
-            calls,
-            next: last.filter(|_| older.peek().is_some()),
-        }
+    /// Whether a call was carried here, and when not so long ago that it is forgotten.
+    pub(crate) fn knows(&self, call: &CallId) -> bool {
+        self.lock().records.contains_key(call)
     }
 
-    /// One record with its transcript.
+    /// One call as it is at this moment, without its lines: ahead of any store.
     pub(crate) fn get(&self, call: &CallId, now: Timestamp) -> Option<Value> {
+        Some(self.lock().records.get(call)?.to_json(now))
+    }
+
+    /// The lines of one call; of a very long one, the last ones.
+    pub(crate) fn lines(&self, call: &CallId) -> Vec<Utterance> {
         let inner = self.lock();
-        let record = inner.records.get(call)?;
-        Some(record.to_json_with_lines(now))
+        inner
+            .records
+            .get(call)
+            .map(Record::lines)
+            .unwrap_or_default()
     }
 
     /// Everything that happens in a call from now on, after the lines that came behind `after`,

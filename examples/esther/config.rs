@@ -10,6 +10,7 @@ use std::{
 
 use novavoice::{lead::PhoneNumber, private::Private, telephony::vonage::Credentials};
 
+use crate::commands::Command;
 use reader::{Reader, Sources};
 use settings::SETTINGS;
 #[cfg(test)]
@@ -31,10 +32,6 @@ pub(crate) struct Config {
     /// The carrier.
     pub(crate) vonage: VonageSettings,
     /// Databases.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "checked at the start; the stores come later")
-    )]
     pub(crate) stores: StoreSettings,
     /// Where transcript files go.
     pub(crate) transcripts_dir: PathBuf,
@@ -103,8 +100,7 @@ pub(crate) struct VonageSettings {
 }
 
 /// Databases.
-#[derive(Debug)]
-#[expect(dead_code, reason = "checked at the start, see above")]
+#[derive(Clone, Debug)]
 pub(crate) struct StoreSettings {
     pub(crate) leads: StoreChoice,
     pub(crate) calls: StoreChoice,
@@ -165,8 +161,11 @@ impl Config {
     /// libraries read from the environment themselves is put there.
     ///
     /// Ends the process where the command line itself is wrong or asks for help.
-    pub(crate) fn load(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        args: impl IntoIterator<Item = OsString>,
+    ) -> anyhow::Result<(Command, Self)> {
         let matches = settings::command().get_matches_from(args);
+        let command = Command::of(&matches).unwrap_or_else(|wrong| wrong.exit());
         let mut sources = Sources {
             flags: settings::flags(&matches)
                 .map(|(name, value)| (name.to_owned(), value))
@@ -192,7 +191,7 @@ impl Config {
         };
         dotenvy::dotenv().ok();
         dotenvy::from_read_override(exported(&sources).as_bytes())?;
-        Ok(config)
+        Ok((command, config))
     }
 
     /// Types and checks what the sources hold, or says everything that is wrong.
@@ -343,17 +342,10 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 13] = [
+const UNUSED: [&str; 6] = [
     "VONAGE_PRIVATE_KEY",
     "VONAGE_FROM_NUMBER",
     "VONAGE_API_URL",
-    "LEAD_STORE",
-    "CALL_STORE",
-    "AWS_ENDPOINT_URL_DYNAMODB",
-    "CALL_RECORDS_TABLE",
-    "LEADS_TABLE",
-    "STATE_TABLE",
-    "CREATE_TABLES",
     "IDLE_NUDGE_SECONDS",
     "IDLE_HANGUP_SECONDS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod api;
 mod callers;
+mod commands;
 mod crash;
 mod documents;
 mod drain;
@@ -17,6 +18,7 @@ mod keyless;
 mod model;
 mod nova;
 mod program;
+mod records;
 mod service;
 mod settings;
 mod sockets;
@@ -24,3 +26,7 @@ mod softphone;
 mod tokens;
 mod transcript;
 mod webhooks;
+
+#[path = "../support/dynamo.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod dynamo;

@@ -144,10 +144,8 @@ impl Record {
         })
     }
 
-    pub(super) fn to_json_with_lines(&self, now: Timestamp) -> Value {
-        let mut value = self.to_json(now);
-        value["utterances"] = json!(self.lines);
-        value
+    pub(super) fn lines(&self) -> Vec<Utterance> {
+        self.lines.iter().cloned().collect()
     }
 
     fn tell(&self, event: Event) {

@@ -4,6 +4,7 @@ mod access;
 mod calls;
 mod channels;
 mod configure;
+mod leads;
 mod page;
 mod problem;
 mod status;
@@ -27,6 +28,8 @@ use axum::{
 };
 use novavoice::{
     agent::AgentHandle,
+    lead::LeadStore,
+    record::CallStore,
     telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
 use tower_http::{
@@ -36,6 +39,7 @@ use tower_http::{
 use tracing::Span;
 
 pub(crate) use access::Access;
+pub(crate) use leads::as_json as lead_as_json;
 use problem::Problem;
 
 use crate::{
@@ -43,6 +47,7 @@ use crate::{
     config::VonageSettings,
     metrics::Metrics,
     speech::{Announcement, StandIn},
+    stores::Recording,
 };
 
 /// What the routes work with. Cheap to clone; clones share everything.
@@ -54,6 +59,12 @@ pub(crate) struct App {
     pub(crate) agent: AgentHandle,
     /// The record of calls.
     pub(crate) calls: Calls,
+    /// The store of calls.
+    pub(crate) store: Arc<dyn CallStore>,
+    /// The store of leads.
+    pub(crate) leads: Arc<dyn LeadStore>,
+    /// Where what is said goes, to see how that is.
+    pub(crate) recording: Option<Recording>,
     /// How many calls run at once.
     pub(crate) max_calls: usize,
     /// Which model speaks.
@@ -108,6 +119,8 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
         .route("/calls/{uuid}/hangup", post(calls::hang_up))
+        .route("/leads", get(leads::list))
+        .route("/leads/{phone}", get(leads::show).patch(leads::change))
         .route("/channels", get(channels::list).post(channels::create))
         .route("/configure", get(configure::show).post(configure::change))
         .merge(page::routes())

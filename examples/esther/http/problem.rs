@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use novavoice::{ProviderError, ProviderErrorKind};
 use serde_json::{Value, json};
 
 /// What went wrong with a request.
@@ -31,6 +32,26 @@ impl Problem {
     /// What was asked for is not there.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A store did not do what it was asked.
+    pub(crate) fn of_store(error: &ProviderError) -> Self {
+        tracing::warn!(error = error as &dyn std::error::Error, "a store failed");
+        match error.kind() {
+            kind if kind.is_retryable() => Self::busy("The store does not answer.", STORE_PAUSE),
+            ProviderErrorKind::NotFound | ProviderErrorKind::Unauthorized => Self::busy(
+                "The store is not set up: `esther check` says what is missing.",
+                STORE_PAUSE,
+            ),
+            ProviderErrorKind::Protocol => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error
+                    .detail()
+                    .unwrap_or("The record cannot be read.")
+                    .to_owned(),
+            ),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The store failed."),
+        }
     }
 
     /// Not now; to be tried again after `seconds`.
@@ -124,6 +145,8 @@ fn usual_detail(status: StatusCode) -> &'static str {
     }
 }
 
+/// Seconds after which a store may be back.
+const STORE_PAUSE: u32 = 5;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// A sentence; longer texts are no details.
 const LONGEST_DETAIL: usize = 500;
