@@ -59,6 +59,7 @@
 //! caller → telephony → CallEvent → conversation → Action::Feed → model → provider
 //! caller ← telephony ← CallCommand ← conversation ← ModelEvent ← model ← provider
 //!                                        ├→ Action::Record   → transcript   (beside the call)
+//!                                        ├→ Action::CallTool → tool         (beside the call) → Input::ToolDone
 //!                                        ├→ Action::Publish  → observers    (never waited for)
 //!                                        └→ Step::Wait(until) → the driver sleeps
 //! ```
@@ -79,6 +80,41 @@
 //!
 //! All are dyn-compatible, and `Arc<T>` forwards them: an agent whose providers are chosen at run
 //! time is a `VoiceAgent<Arc<dyn Telephony>, Arc<dyn SpeechModel>, …>`.
+//!
+//! # Tools
+//!
+//! What the agent can do besides talking is a set of [`Tools`](tool::Tools): async functions over
+//! structs whose doc comments tell the model when to use them.
+//!
+//! ```
+//! use novavoice::{
+//!     agent::VoiceAgent,
+//!     tool::{Tool, ToolContext, ToolError, Tools, builtin},
+//! };
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//!
+//! /// Books a web meeting. Use it once the caller has agreed to a day.
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Book {
+//!     /// The day, as YYYY-MM-DD.
+//!     day: String,
+//! }
+//!
+//! async fn book(context: ToolContext, meeting: Book) -> Result<String, ToolError> {
+//!     let day: jiff::civil::Date = meeting.day.parse()?;
+//!     println!("a meeting on {day}, agreed in the call {}", context.call().id);
+//!     Ok(format!("booked for {day}"))
+//! }
+//!
+//! let agent = VoiceAgent::builder().tools(Tools::new([
+//!     Tool::new("book", book).filler("One moment, I am booking it."),
+//!     builtin::end_call(),
+//! ]));
+//! # drop(agent);
+//! ```
+//!
+//! They run beside the call, and the model gets exactly one answer to each use; see [`tool`].
 //!
 //! # Writing a provider
 //!
@@ -140,6 +176,8 @@ pub mod conversation;
 pub mod answer;
 
 pub mod model;
+
+pub mod tool;
 
 pub mod transcript;
 

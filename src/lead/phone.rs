@@ -94,7 +94,7 @@ impl PhoneNumber {
             ParseError::NoNumber | ParseError::TooShortNsn | ParseError::TooShortAfterIdd => {
                 NotAPhoneNumber::TooShort
             }
-            _ => NotAPhoneNumber::NoSuchNumber,
+            ParseError::MalformedInteger(_) => NotAPhoneNumber::NoSuchNumber,
         })?;
         let written = number.format().mode(Mode::E164).to_string();
         if number.number_type(&DATABASE) == Type::PremiumRate {
