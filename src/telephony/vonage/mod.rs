@@ -37,6 +37,8 @@ pub mod webhook;
 
 pub mod ncco;
 
+pub mod rest;
+
 pub mod wire;
 
 use std::{
