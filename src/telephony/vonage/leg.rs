@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::{
     sync::mpsc,
-    time::{interval_at, sleep_until},
+    time::{interval_at, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::{self, protocol::frame::coding::CloseCode};
 
@@ -106,13 +106,13 @@ impl LegTask {
             match parting {
                 Parting::Over => close(connection, "the call is over"),
                 Parting::HungUp(hung_up) => {
-                    self.let_go(hung_up);
+                    self.let_go(hung_up).await;
                     close(connection, HUNG_UP);
                 }
                 // A hang-up that was on its way when something else happened is still one.
                 Parting::Replaced(attachment) => match self.outbox.hung_up() {
                     Some(hung_up) => {
-                        self.let_go(hung_up);
+                        self.let_go(hung_up).await;
                         close(connection, HUNG_UP);
                         close(attachment.connection, HUNG_UP);
                     }
@@ -125,7 +125,7 @@ impl LegTask {
                     tracing::info!(call = %self.id, ?end, "the socket of a call ended");
                     tokio::spawn(connection.finish(end));
                     match self.outbox.hung_up() {
-                        Some(hung_up) => self.let_go(hung_up),
+                        Some(hung_up) => self.let_go(hung_up).await,
                         None => next = self.detached().await,
                     }
                 }
@@ -143,11 +143,24 @@ impl LegTask {
     }
 
     /// The call ends because we want it to, which the carrier's next questions must not undo.
-    /// Before the socket closes: its loss is reported at once.
-    fn let_go(&self, hung_up: HungUp) {
-        match hung_up.apologise {
-            true => self.vonage.fail(&self.id),
-            false => self.vonage.release(&self.id),
+    /// Before the socket closes: its loss is reported at once. Where the carrier can be told, it is;
+    /// where not, a call flow without its socket has nothing left to do.
+    async fn let_go(&self, hung_up: HungUp) {
+        if hung_up.apologise {
+            return self.vonage.fail(&self.id);
+        }
+        self.vonage.release(&self.id);
+        let Ok(rest) = self.vonage.rest(Some(&self.id)) else {
+            return;
+        };
+        match timeout(REST_PATIENCE, rest.hang_up(&self.id)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(call = %self.id, %error, "hanging up by request failed: the socket closes");
+            }
+            Err(_) => {
+                tracing::warn!(call = %self.id, "hanging up by request takes too long: the socket closes");
+            }
         }
     }
 
@@ -206,11 +219,11 @@ impl LegTask {
                 },
                 command = self.port.commands.recv() => match command {
                     Some(CallCommand::HangUp { apologise }) => {
-                        self.let_go(HungUp { apologise });
+                        self.let_go(HungUp { apologise }).await;
                         return None;
                     }
                     None => {
-                        self.let_go(DROPPED);
+                        self.let_go(DROPPED).await;
                         return None;
                     }
                     // Nobody hears it: it is as if the old socket had lost it.
@@ -346,6 +359,8 @@ fn close(connection: Connection, reason: &'static str) {
 /// Five seconds of frames: far more than an agent is ahead of the ear, and room to see a clear
 /// that waits behind them. Past that the agent has to wait.
 const MAX_QUEUED: usize = 256;
+/// How long the end of a call may wait for the carrier's word.
+const REST_PATIENCE: Duration = Duration::from_secs(3);
 const HUNG_UP: &str = "the agent hung up";
 /// Whoever drops a leg has nothing to say.
 const DROPPED: HungUp = HungUp { apologise: false };

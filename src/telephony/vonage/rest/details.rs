@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     call::{CallId, Direction, Party},
     telephony::vonage::webhook::{
-        Status,
+        Status, StatusEvent,
         field::{id, number, object, party, seconds, text, time, whole},
     },
 };
@@ -88,6 +88,23 @@ impl CallDetails {
             network: text(fields, "network"),
         })
     }
+
+    /// The same as an event would say it.
+    pub(in crate::telephony::vonage) fn as_event(&self) -> StatusEvent {
+        let mut event = StatusEvent::read(self.status.as_str(), &Map::new());
+        event.about.leg = Some(self.id.clone());
+        event.about.conversation.clone_from(&self.conversation);
+        event.about.from.clone_from(&self.from);
+        event.about.to.clone_from(&self.to);
+        event.about.at = self.ended.or(self.started);
+        event.direction = self.direction;
+        event.started = self.started;
+        event.ended = self.ended;
+        event.duration = self.duration;
+        event.rate = self.rate;
+        event.price = self.price;
+        event
+    }
 }
 
 /// One page of calls.
@@ -143,7 +160,10 @@ impl ListCalls {
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = Vec::new();
         let mut push = |key, value: Option<String>| query.extend(value.map(|value| (key, value)));
-        push("status", self.status.as_ref().map(|it| it.as_str().to_owned()));
+        push(
+            "status",
+            self.status.as_ref().map(|it| it.as_str().to_owned()),
+        );
         push("date_start", self.since.map(written));
         push("date_end", self.until.map(written));
         push("conversation_uuid", self.conversation.clone());
@@ -151,7 +171,10 @@ impl ListCalls {
             "page_size",
             self.page_size.map(|size| size.clamp(1, 100).to_string()),
         );
-        push("record_index", (self.index > 0).then(|| self.index.to_string()));
+        push(
+            "record_index",
+            (self.index > 0).then(|| self.index.to_string()),
+        );
         push("order", self.newest_first.then(|| "desc".to_owned()));
         query
     }

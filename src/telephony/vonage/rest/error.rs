@@ -160,7 +160,14 @@ impl ApiProblem {
         let said = texts.into_iter().flatten().chain(reasons);
         self.status == 400
             && said.map(|text| text.to_ascii_lowercase()).any(|text| {
-                let state = ["state", "status", "completed", "ended", "in progress", "active"];
+                let state = [
+                    "state",
+                    "status",
+                    "completed",
+                    "ended",
+                    "in progress",
+                    "active",
+                ];
                 state.iter().any(|word| text.contains(word))
             })
     }
@@ -260,7 +267,10 @@ mod tests {
             validation.to_string(),
             "the carrier answered 400, Bad Request; number: must be digits"
         );
-        let auth = read(401, r#"{"type":"UNAUTHORIZED","error_title":"Unauthorized"}"#);
+        let auth = read(
+            401,
+            r#"{"type":"UNAUTHORIZED","error_title":"Unauthorized"}"#,
+        );
         assert_eq!(auth.title.as_deref(), Some("Unauthorized"));
         assert_eq!(auth.means(), ProviderErrorKind::Unauthorized);
         let rfc = read(
@@ -281,7 +291,10 @@ mod tests {
     #[test]
     fn numbers_in_the_carriers_words_are_hidden() {
         let problem = read(422, r#"{"detail":"12125550101 is barred, code 1234\nbye"}"#);
-        assert_eq!(problem.detail.as_deref(), Some("… is barred, code 1234 bye"));
+        assert_eq!(
+            problem.detail.as_deref(),
+            Some("… is barred, code 1234 bye")
+        );
         assert!(!format!("{problem:?}").contains("5550101"));
     }
 

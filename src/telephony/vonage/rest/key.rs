@@ -84,19 +84,31 @@ mod tests {
             format!("-----BEGIN {tag}-----\n{inside}\n-----END {tag}-----\n")
         };
         for (text, error) in [
-            ("hunter2".to_owned(), KeyError::Unreadable(io::ErrorKind::NotFound)),
+            (
+                "hunter2".to_owned(),
+                KeyError::Unreadable(io::ErrorKind::NotFound),
+            ),
             (wrapped("PRIVATE KEY", "aHVudGVyMg=="), KeyError::NotRsa),
             (wrapped("RSA PRIVATE KEY", "hunter2 !"), KeyError::NotRsa),
             (wrapped("RSA PRIVATE KEY", "MAMCAQA="), KeyError::NotRsa),
             (wrapped("PUBLIC KEY", "MAMCAQA="), KeyError::NotRsa),
             (wrapped("EC PRIVATE KEY", "MAMCAQA="), KeyError::NotRsa),
-            (wrapped("ENCRYPTED PRIVATE KEY", "MAMCAQA="), KeyError::Encrypted),
-            ("-----BEGIN RSA PRIVATE KEY-----".to_owned(), KeyError::NotRsa),
+            (
+                wrapped("ENCRYPTED PRIVATE KEY", "MAMCAQA="),
+                KeyError::Encrypted,
+            ),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----".to_owned(),
+                KeyError::NotRsa,
+            ),
         ] {
             let refused = PrivateKey::load(&text).unwrap_err();
             assert_eq!(refused, error, "{text}");
             let said = format!("{refused} {refused:?}");
-            assert!(!said.contains("hunter2") && !said.contains("aHVu"), "{said}");
+            assert!(
+                !said.contains("hunter2") && !said.contains("aHVu"),
+                "{said}"
+            );
         }
     }
 }

@@ -5,11 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{
-    Rest, RestError,
-    retry::Repeat,
-    send::Sent,
-};
+use super::{Rest, RestError, retry::Repeat, send::Sent};
 use crate::{
     call::CallId,
     telephony::vonage::{ncco::Ncco, webhook::region_base},
@@ -17,7 +13,10 @@ use crate::{
 
 /// What a request to hang up found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "one or the other; both are success")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "one or the other; both are success"
+)]
 pub enum HungUp {
     /// The call was going on, and ends now.
     Ended,

@@ -60,11 +60,8 @@ impl Tokens {
             exp: now.as_second() + LIFE.as_secs(),
             jti: Uuid::new_v4().to_string(),
         };
-        let token = jsonwebtoken::encode(
-            &Header::new(Algorithm::RS256),
-            &claims,
-            self.key.encoding(),
-        )?;
+        let token =
+            jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, self.key.encoding())?;
         *last = Some(Made {
             at: now,
             token: token.clone(),

@@ -36,7 +36,10 @@ pub(in crate::telephony::vonage) fn whole(fields: &Map<String, Value>, key: &str
     }
 }
 
-pub(in crate::telephony::vonage) fn seconds(fields: &Map<String, Value>, key: &str) -> Option<Duration> {
+pub(in crate::telephony::vonage) fn seconds(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Option<Duration> {
     Duration::try_from_secs_f64(number(fields, key)?).ok()
 }
 
@@ -50,7 +53,10 @@ pub(in crate::telephony::vonage) fn flag(fields: &Map<String, Value>, key: &str)
 }
 
 /// ISO 8601; without an offset it means UTC (Vonage "Webhook reference").
-pub(in crate::telephony::vonage) fn time(fields: &Map<String, Value>, key: &str) -> Option<Timestamp> {
+pub(in crate::telephony::vonage) fn time(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Option<Timestamp> {
     let text = fields.get(key)?.as_str()?.trim();
     text.parse().ok().or_else(|| {
         let civil: DateTime = text.parse().ok()?;
@@ -66,12 +72,18 @@ pub(in crate::telephony::vonage) fn id(fields: &Map<String, Value>, key: &str) -
     text(fields, key).map(CallId::new)
 }
 
-pub(in crate::telephony::vonage) fn private(fields: &Map<String, Value>, key: &str) -> Option<Private<String>> {
+pub(in crate::telephony::vonage) fn private(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Option<Private<String>> {
     text(fields, key).map(Private::new)
 }
 
 /// An object; empty when missing.
-pub(in crate::telephony::vonage) fn object(fields: &Map<String, Value>, key: &str) -> Map<String, Value> {
+pub(in crate::telephony::vonage) fn object(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Map<String, Value> {
     match fields.get(key) {
         Some(Value::Object(object)) => object.clone(),
         _ => Map::new(),
