@@ -133,6 +133,8 @@ pub mod answer;
 
 pub mod model;
 
+pub mod tool;
+
 pub mod transcript;
 
 pub mod lead;

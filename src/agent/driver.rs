@@ -61,6 +61,8 @@ where
         rate: info.rate,
         leg: info.leg,
         text_input: capabilities.text_input,
+        tools: Arc::default(),
+        offered: None,
         greeting: info.greeting.clone().or(prompt.greeting),
         session_limit: capabilities.max_session,
         jitter: jitter(&info.id),
@@ -184,11 +186,18 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 }
             }
             Action::Tell(id, text) => self.sessions.command(id, ModelCommand::Text(text)),
+            Action::Answer(id, result) => {
+                self.sessions.command(id, ModelCommand::ToolResult(result));
+            }
+            Action::Configure(_) => {}
             Action::CloseModel(id) => self.sessions.close(id),
             Action::Play(frame) => self.play(frame),
             Action::Mark(mark) => self.leg(CallCommand::Mark(mark)),
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
+            Action::Transfer(to) => self.leg(CallCommand::Transfer { to }),
+            Action::SendDtmf(keys) => self.leg(CallCommand::SendDtmf(keys)),
+            Action::CallTool(..) | Action::CancelTool(_) => {}
             Action::HangUp { apologise } => self.leg(CallCommand::HangUp { apologise }),
             Action::Record(line) => {
                 if !self.recorder.record(line) {
@@ -200,6 +209,8 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Publish(notice) => self.entry.publish(match notice {
                 Notice::State { old, new } => EventKind::State { old, new },
                 Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
+                Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
+                Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
             }),
             // Taken by the loop.
@@ -274,6 +285,7 @@ fn summarise(reason: &EndReason, ended: jiff::Timestamp, duration: Duration) -> 
         EndReason::CallerHungUp
         | EndReason::AgentHungUp
         | EndReason::Aborted
+        | EndReason::Transferred
         | EndReason::NoTraffic => (CallStatus::Completed, Outcome::Completed),
     };
     CallSummary::new(status, outcome, ended, duration)

@@ -126,7 +126,7 @@ async fn finish(session: &mut OpenedSession) -> usize {
         match command {
             ModelCommand::Audio(_) => frames += 1,
             ModelCommand::Finish => break,
-            ModelCommand::Text(_) | ModelCommand::History(_) => {}
+            ModelCommand::Text(_) | ModelCommand::History(_) | ModelCommand::ToolResult(_) => {}
         }
     }
     frames

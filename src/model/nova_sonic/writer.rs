@@ -22,14 +22,15 @@ use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
     clock::now,
     model::{ModelCommand, Said},
+    tool::{ToolCallId, ToolResult},
 };
 
 /// What the reader asks of the writer. The end of the orders is one, too: close, for nobody
 /// listens any more.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Tell the model that the tool call of this id cannot be performed.
-    RefuseTool(String),
+    /// The model waits for the result of this use of a tool.
+    AwaitResult(ToolCallId),
 }
 
 /// What the writer tells the reader.
@@ -66,6 +67,8 @@ pub(super) struct Writer {
     pub(super) ear: Arc<Ear>,
     pub(super) notice: mpsc::Sender<Notice>,
     pub(super) feed: Feed,
+    /// The uses of tools that the model waits for.
+    pub(super) awaited: Vec<ToolCallId>,
 }
 
 /// How far the audio container has come.
@@ -111,13 +114,14 @@ impl Writer {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::RefuseTool(id)) => self.refuse_tool(&id).await?,
+                    Some(Order::AwaitResult(id)) => self.await_result(id),
                     None => return Ok(()),
                 },
                 command = commands.recv() => match command {
                     Some(ModelCommand::Audio(frame)) => self.audio(&frame).await?,
                     Some(ModelCommand::History(said)) => self.history(&said).await?,
                     Some(ModelCommand::Text(text)) => self.text(text.trim()).await?,
+                    Some(ModelCommand::ToolResult(result)) => self.tool_result(&result).await?,
                     Some(ModelCommand::Finish) | None => return Ok(()),
                 },
                 () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
@@ -183,9 +187,27 @@ impl Writer {
         Ok(())
     }
 
-    async fn refuse_tool(&mut self, id: &str) -> Result<(), Stop> {
+    fn await_result(&mut self, id: ToolCallId) {
+        if self.awaited.len() >= MAX_AWAITED {
+            warn!("the model asks for too many tools at once; the oldest use is forgotten");
+            self.awaited.remove(0);
+        }
+        self.awaited.push(id);
+    }
+
+    /// The service ends the stream over a result that it does not wait for, be it of a use that
+    /// it does not know or for the second time.
+    async fn tool_result(&mut self, result: &ToolResult) -> Result<(), Stop> {
+        let Some(at) = self.awaited.iter().position(|id| *id == result.id) else {
+            warn!(
+                id = result.id.as_str(),
+                "nobody waits for the result of this use of a tool; nothing is sent"
+            );
+            return Ok(());
+        };
+        self.awaited.swap_remove(at);
         self.flush().await?;
-        for event in self.encoder.tool_error(id, "This tool does not exist.") {
+        for event in self.encoder.tool_result(result) {
             self.send(event).await?;
         }
         Ok(())
@@ -251,6 +273,9 @@ pub(super) const SHORTEST_EVENT: Duration = FRAME;
 pub(super) const LONGEST_EVENT: Duration = Duration::from_millis(100);
 
 const LONGEST_FRAMES: usize = 5;
+
+/// More uses of tools at once are no conversation.
+const MAX_AWAITED: usize = 64;
 
 /// What the container must have been fed before text: about 70 ms were found to suffice.
 const PRIMING: Duration = Duration::from_millis(100);

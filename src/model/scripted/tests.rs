@@ -112,6 +112,14 @@ fn tell(event: &ModelEvent) -> String {
         ModelEvent::Interrupted => "interrupted".to_owned(),
         ModelEvent::ReplyEnded(ReplyId(id)) => format!("end {id}"),
         ModelEvent::Usage(_) => "usage".to_owned(),
+        ModelEvent::ToolCall(call) => {
+            format!(
+                "tool {}: {} {}",
+                call.id.as_str(),
+                call.name,
+                call.arguments
+            )
+        }
     }
 }
 

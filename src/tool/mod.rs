@@ -1,0 +1,4 @@
+//! Tools: what the agent can do besides talking.
+
+mod call;
+pub use call::{ToolCall, ToolCallId, ToolOutput, ToolResult, ToolSpec};
