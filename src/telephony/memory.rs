@@ -153,11 +153,13 @@ impl Ringing {
         &self.options
     }
 
-    /// Answers: the call arrives at the [`Loopback`] as a leg of this rate, with marks.
+    /// Answers: the call arrives at the [`Loopback`] as a leg of this rate that can do everything
+    /// but show text, which a [`Phone`] can.
     pub async fn pick_up(self, rate: SampleRate) -> RemoteEnd {
         let mut info = CallInfo::new(self.id, Direction::Outbound, clock::wall(), rate);
         info.remote = Some(Party::new(self.to.reveal()));
         info.leg.marks = true;
+        (info.leg.transfer, info.leg.dtmf) = (true, true);
         info.instructions = self.options.instructions;
         info.greeting = self.options.greeting;
         let (duplex, port) = Duplex::pair(DEPTH);

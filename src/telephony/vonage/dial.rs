@@ -3,8 +3,8 @@
 use super::{
     Vonage, flow,
     ncco::{
-        AdvancedMachineDetection, Connect, DetectionMode, Method, Ncco, NccoError, OnMachine,
-        PhoneEndpoint, Talk,
+        AdvancedMachineDetection, Connect, DetectionMode, Endpoint, Method, Ncco, NccoError,
+        OnMachine, PhoneEndpoint, SipEndpoint, Talk,
     },
     placed::{Attached, Taken},
     rest::{
@@ -54,19 +54,19 @@ impl Vonage {
         Ok(rest.hang_up(call).await? == HungUp::Ended)
     }
 
-    /// Passes a call on to somebody else; the agent's leg of it ends. `false`: it was over, or
-    /// never was.
+    /// Passes a call on to somebody else, by their number or SIP address; the agent's leg of it
+    /// ends. `false`: it was over, or never was.
     ///
     /// # Errors
     ///
     /// When the account is not ready, or the carrier fails: the agent then keeps the call.
-    pub async fn transfer(&self, call: &CallId, to: &PhoneNumber) -> Result<bool, ProviderError> {
+    pub async fn transfer(&self, call: &CallId, to: &Party) -> Result<bool, ProviderError> {
         if self.has_ended(call) {
             return Ok(false);
         }
         let (rest, from) = self.dialling().dialler()?;
         let rest = rest.in_region(self.region(call).as_deref());
-        let connect = Connect::to(PhoneEndpoint::new(to.reveal()))
+        let connect = Connect::to(endpoint(to))
             .from(from.reveal())
             // Whoever takes the call over is no call of its own.
             .event_url(
@@ -274,6 +274,15 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         self.0.0.asking.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Whoever is called: at a SIP address, or at a number.
+fn endpoint(to: &Party) -> Endpoint {
+    let text = to.reveal();
+    match text.starts_with("sip:") || text.starts_with("sips:") {
+        true => SipEndpoint::uri(text).into(),
+        false => PhoneEndpoint::new(text).into(),
     }
 }
 

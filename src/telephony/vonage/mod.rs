@@ -26,6 +26,7 @@ mod replies;
 mod account;
 pub use account::Account;
 
+mod acts;
 mod calls;
 
 mod placed;
@@ -322,11 +323,12 @@ impl Vonage {
             let attached = self.attached(&info.id).await;
             (info.instructions, info.greeting) = (attached.instructions, attached.greeting);
         }
+        let can_act = self.check_account().is_ok();
         info.leg = LegCapabilities {
             marks: true,
             text: false,
-            transfer: false,
-            dtmf: false,
+            transfer: can_act,
+            dtmf: can_act,
         };
         let id = info.id.clone();
         let (duplex, port) = Duplex::pair(Feed::DEPTH);
