@@ -139,6 +139,10 @@ pub mod transcript;
 
 pub mod lead;
 
+pub mod outbound;
+
+pub mod booking;
+
 pub mod agent;
 
 #[cfg(feature = "testkit")]

@@ -18,7 +18,12 @@ mod telemetry;
 use std::{env, process::ExitCode};
 
 use config::{Config, WrongSettings};
+use mimalloc::MiMalloc;
 use service::Service;
+
+/// Gives the memory of a rush of calls back to the system, which the platform's own keeps.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run() {

@@ -169,7 +169,8 @@ fn settings(args: &Args, model: &Model, dir: &Path) -> anyhow::Result<Vec<(&'sta
     Ok(settings)
 }
 
-/// What settles after a start and after the last call: files, connections, memory.
-const SETTLE: Duration = Duration::from_secs(5);
+/// What settles after a start and after the last call: files, connections, memory. Longer than
+/// idle threads wait for more work.
+const SETTLE: Duration = Duration::from_secs(15);
 
 const SECRET: &str = "signature-secret-of-the-load-generator-0123";
