@@ -10,6 +10,7 @@ use std::{
 
 use novavoice::{lead::PhoneNumber, private::Private, telephony::vonage::Credentials};
 
+use crate::commands::Command;
 use reader::{Reader, Sources};
 use settings::SETTINGS;
 #[cfg(test)]
@@ -165,8 +166,11 @@ impl Config {
     /// libraries read from the environment themselves is put there.
     ///
     /// Ends the process where the command line itself is wrong or asks for help.
-    pub(crate) fn load(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        args: impl IntoIterator<Item = OsString>,
+    ) -> anyhow::Result<(Command, Self)> {
         let matches = settings::command().get_matches_from(args);
+        let command = Command::of(&matches).unwrap_or_else(|wrong| wrong.exit());
         let mut sources = Sources {
             flags: settings::flags(&matches)
                 .map(|(name, value)| (name.to_owned(), value))
@@ -192,7 +196,7 @@ impl Config {
         };
         dotenvy::dotenv().ok();
         dotenvy::from_read_override(exported(&sources).as_bytes())?;
-        Ok(config)
+        Ok((command, config))
     }
 
     /// Types and checks what the sources hold, or says everything that is wrong.

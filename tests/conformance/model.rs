@@ -63,7 +63,11 @@ mod memory {
                         saying.push_back(ModelEvent::AgentSaid("Very well.".into()));
                         saying.push_back(ModelEvent::ReplyEnded(id));
                     }
-                    Some(ModelCommand::Audio(_) | ModelCommand::History(_)) => {}
+                    Some(
+                        ModelCommand::Audio(_)
+                        | ModelCommand::History(_)
+                        | ModelCommand::ToolResult(_),
+                    ) => {}
                     Some(ModelCommand::Finish) => break,
                     None => return,
                 },

@@ -3,6 +3,8 @@
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
+use crate::commands;
+
 /// One row of the table.
 pub(crate) struct Setting {
     /// The environment variable; the flag is the same name in kebab case.
@@ -44,18 +46,21 @@ pub(crate) fn command() -> Command {
             .global(true)
             .help(setting.help.to_owned() + &default.unwrap_or_default())
     });
-    Command::new("esther")
+    let command = Command::new("esther")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Esther, a phone agent that books meetings")
         .after_help("Every setting may also stand in the environment or in a file `.env`; a flag wins over the environment, and that over the file.")
-        .args(flags)
-        .subcommand(Command::new("serve").about("Takes calls: HTTP, webhooks, media sockets and the dashboard (default)"))
+        .args(flags);
+    commands::Command::add_to(command)
 }
 
 /// The flags that stood on the command line itself, by the setting's name.
 pub(crate) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static str, String)> {
     // A global flag behind a command is kept with that command.
-    let matches = matches.subcommand().map_or(matches, |(_, below)| below);
+    let mut matches = matches;
+    while let Some((_, below)) = matches.subcommand() {
+        matches = below;
+    }
     SETTINGS.iter().filter_map(move |setting| {
         (matches.value_source(setting.name) == Some(ValueSource::CommandLine))
             .then(|| matches.get_one::<String>(setting.name).cloned())
