@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use novavoice::agent::{AgentEvent, AgentHandle, EventKind};
+use novavoice::{
+    agent::{AgentEvent, AgentHandle, EventKind},
+    telephony::{CallProgress, Progress},
+};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{calls::Calls, clock::wall, gate::Gate, metrics::Metrics, speech::StandIn};
@@ -28,6 +31,26 @@ impl Follower {
                     let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
                     self.calls.keep_live(&live, wall());
                 }
+            }
+        }
+    }
+
+    /// Follows the calls that are placed, from the request on: some never reach the agent.
+    pub(crate) async fn follow_placed(self, mut steps: Receiver<CallProgress>) {
+        loop {
+            let step = match steps.recv().await {
+                Ok(step) => step,
+                Err(RecvError::Closed) => return,
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::error!(missed, "what became of placed calls has gaps");
+                    continue;
+                }
+            };
+            let (remote, local) = (step.remote.as_ref(), step.local.as_ref());
+            // Whatever the step, it is a call that the carrier has placed.
+            self.calls.placed(&step.call, remote, local, step.at);
+            if let Progress::Ended(end) = &step.step {
+                self.calls.placed_ended(&step.call, end, step.at);
             }
         }
     }

@@ -10,6 +10,7 @@ mod follow;
 mod gate;
 mod http;
 mod metrics;
+mod permission;
 mod persona;
 mod service;
 mod signals;

@@ -35,6 +35,7 @@ use crate::{
     gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
+    permission::Permission,
     persona,
     speech::{self, Speech},
 };
@@ -93,6 +94,7 @@ impl Service {
         let browser = Browser::new(settings);
         let mut settings = VonageConfig::new(&public_url);
         settings.credentials = config.vonage.credentials();
+        settings.account = config.vonage.account();
         settings.allow_unsigned = takes_unsigned(&config, local);
         settings.tokens = tokens.clone();
         settings.admission = gate.admission();
@@ -136,6 +138,7 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
+            permission: Permission::always(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -164,6 +167,8 @@ impl Service {
     /// run come to their end.
     pub(crate) async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
         let handle = self.agent.handle();
+        let placed = self.follower.clone().follow_placed(self.vonage.progress());
+        let placed = tokio::spawn(placed);
         let follower = self.follower.follow(handle.clone(), handle.subscribe());
         let follower = tokio::spawn(follower);
 
@@ -198,6 +203,7 @@ impl Service {
             tracing::debug!("some connections were still open");
         }
         follower.abort();
+        placed.abort();
         match served {
             Err(error) if !self.readiness.is_draining() => Err(error.into()),
             _ => Ok(()),

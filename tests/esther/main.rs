@@ -16,6 +16,7 @@ mod follower;
 mod keyless;
 mod model;
 mod nova;
+mod outbound;
 mod program;
 mod service;
 mod settings;

@@ -6,6 +6,7 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
+pub(crate) mod call;
 pub(crate) mod serve;
 
 /// What the program is asked to do.
@@ -13,6 +14,8 @@ pub(crate) mod serve;
 pub(crate) enum Command {
     /// Takes calls: HTTP, webhooks, media sockets and the dashboard (default)
     Serve,
+    /// Places one call, follows what is said, and ends with its outcome
+    Call(call::Call),
 }
 
 impl Command {
@@ -33,6 +36,7 @@ impl Command {
     pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::Serve => on_runtime(serve::run(config)),
+            Self::Call(call) => on_runtime(call.run(config)),
         }
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod calls;
 mod channels;
 mod configure;
+mod dial;
 mod page;
 mod problem;
 mod status;
@@ -42,6 +43,7 @@ use crate::{
     calls::Calls,
     config::VonageSettings,
     metrics::Metrics,
+    permission::Permission,
     speech::{Announcement, StandIn},
 };
 
@@ -68,6 +70,8 @@ pub(crate) struct App {
     pub(crate) vonage: Vonage,
     /// The account there, as it was given last.
     pub(crate) account: Arc<Mutex<VonageSettings>>,
+    /// Whether somebody may be called.
+    pub(crate) permission: Permission,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -107,7 +111,10 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/calls/active", get(calls::active))
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
-        .route("/calls/{uuid}/hangup", post(calls::hang_up))
+        .route("/calls/{uuid}/hangup", post(dial::hang_up))
+        .route("/calls/{uuid}/transfer", post(dial::transfer))
+        .route("/call/simple", post(dial::simple))
+        .route("/call/ai", post(dial::ai))
         .route("/channels", get(channels::list).post(channels::create))
         .route("/configure", get(configure::show).post(configure::change))
         .merge(page::routes())

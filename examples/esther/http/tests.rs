@@ -33,7 +33,7 @@ use crate::calls::tests::{info, line, summary};
 const TOKEN: &str = "a-token-for-tests";
 
 /// Guarded paths with the methods they take, as the documents name them.
-const GUARDED: [(&str, &str); 14] = [
+const GUARDED: [(&str, &str); 17] = [
     ("GET", "/"),
     ("GET", "/app.js"),
     ("GET", "/metrics"),
@@ -44,6 +44,9 @@ const GUARDED: [(&str, &str); 14] = [
     ("GET", "/calls/a-call"),
     ("GET", "/calls/a-call/events"),
     ("POST", "/calls/a-call/hangup"),
+    ("POST", "/calls/a-call/transfer"),
+    ("POST", "/call/simple"),
+    ("POST", "/call/ai"),
     ("GET", "/channels"),
     ("POST", "/channels"),
     ("GET", "/configure"),
@@ -118,6 +121,7 @@ fn fixture(token: Option<&str>) -> App {
         stand_in: None,
         vonage: Vonage::new(VonageConfig::default()).expect("a right configuration"),
         account: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
+        permission: Permission::always(),
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }

@@ -291,6 +291,10 @@ fn digits(number: &PhoneNumber) -> Party {
     Party::new(number.reveal().trim_start_matches('+'))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that `map_err` wants"
+)]
 fn invalid(error: NccoError) -> ProviderError {
     ProviderError::new("vonage", ProviderErrorKind::Invalid).with_detail(error.to_string())
 }

@@ -132,9 +132,11 @@ where
     let mut given = Vec::new();
     let mut parties = Vec::new();
     for name in ["one", "two"] {
-        let mut options = DialOptions::default();
-        options.instructions = Some(format!("instructions {name}"));
-        options.greeting = Some(format!("greeting {name}"));
+        let options = DialOptions {
+            instructions: Some(format!("instructions {name}")),
+            greeting: Some(format!("greeting {name}")),
+            ..DialOptions::default()
+        };
         let dialled = dial(&telephony, &callee.number(), options.clone()).await;
         given.push((dialled.id, options.instructions, options.greeting));
         parties.push(soon("it rings", callee.pick_up()).await);
@@ -184,8 +186,10 @@ pub async fn a_call_is_placed_though_nobody_waits_for_the_answer<T, C>(
     C: CalledParty,
 {
     let number = callee.number();
-    let mut options = DialOptions::default();
-    options.greeting = Some("kept".to_owned());
+    let options = DialOptions {
+        greeting: Some("kept".to_owned()),
+        ..DialOptions::default()
+    };
     {
         let mut dialling = telephony.dial(&number, options);
         // Asked for once, and given up.

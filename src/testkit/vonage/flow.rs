@@ -22,7 +22,7 @@ use crate::clock;
 /// Places a call and leaves it to a task.
 pub(super) async fn place(carrier: Arc<Carrier>, placed: InboundCall) -> Result<Call, PlaceError> {
     let events = carrier.url(&carrier.options.events_path);
-    let mut flow = Flow::new(carrier, placed.clone(), "inbound", events);
+    let mut flow = Flow::new(&carrier, placed.clone(), "inbound", events);
     let line = Arc::clone(&flow.line);
     flow.open().await?;
     tokio::spawn(flow.run());
@@ -68,7 +68,7 @@ enum Next {
 
 impl Flow {
     fn new(
-        carrier: Arc<Carrier>,
+        carrier: &Arc<Carrier>,
         placed: InboundCall,
         direction: &'static str,
         events: String,
@@ -81,7 +81,7 @@ impl Flow {
             direction,
             created: clock::wall(),
         };
-        let line = Arc::new(Line::new(Arc::clone(&carrier), card));
+        let line = Arc::new(Line::new(Arc::clone(carrier), card));
         carrier
             .book()
             .insert(placed.uuid.clone(), Arc::clone(&line));
