@@ -185,7 +185,8 @@ impl Service {
         });
         let http = tokio::spawn(http.into_future());
 
-        let (vonage, browser, readiness) = (self.vonage, self.browser, self.readiness.clone());
+        let (vonage, browser) = (self.vonage.clone(), self.browser);
+        let readiness = self.readiness.clone();
         let turned_to = stop.clone();
         let ending = tokio::spawn(async move {
             // What comes during the drain is turned away.
@@ -196,7 +197,23 @@ impl Service {
             reached(turned_to, Stop::Now).await;
             handle.abort();
         });
+        let (caller, asked) = (self.vonage, stop.clone());
+        let cancelling = tokio::spawn(async move {
+            reached(asked, Stop::Drain).await;
+            match caller.cancel_ringing().await {
+                Ok(0) => {}
+                Ok(calls) => tracing::info!(calls, "calls that still rang are cancelled"),
+                Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
+            }
+        });
         let served = self.agent.serve(reached(stop, Stop::Drain)).await;
+        if self.readiness.is_draining()
+            && tokio::time::timeout(LAST_ANSWERS, cancelling)
+                .await
+                .is_err()
+        {
+            tracing::warn!("some calls may still ring");
+        }
         ending.abort();
         drop(closing);
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {

@@ -433,3 +433,17 @@ async fn a_call_is_placed_from_the_command_line() {
     assert_eq!(carrier.carrier.violations(), []);
     esther.stop().await.went_well();
 }
+
+/// A process that is asked to stop calls nobody any more, and lets no phone ring for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_rings_is_cancelled_when_the_service_stops() {
+    let carrier = Carrier::start().await;
+    carrier.rest.reach(CALLEE, Callee::that(Reaction::Ignores));
+    let esther = carrier.launch().start().await;
+    placed(&post(&esther, "/call/ai", &json!({"to": CALLEE})).await);
+    let call = carrier.call().await;
+    assert!(call.until(|call| call.status() == "ringing").await);
+    esther.stop().await.went_well();
+    assert_eq!(soon(call.ended()).await, CallEnd::Unanswered);
+    assert_eq!(call.status(), "cancelled");
+}

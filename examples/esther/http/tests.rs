@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod configure;
+mod dial;
 
 use axum::{
     body::{Body, Bytes},
@@ -13,7 +14,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
 use novavoice::{
     agent::VoiceAgent,
-    call::CallId,
+    call::{CallId, CallStatus, Outcome},
     conversation::AgentState,
     model::scripted::{Script, Scripted},
     telephony::{
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{page::FILES, status::OPENAPI, *};
-use crate::calls::tests::{info, line, summary};
+use crate::calls::tests::{NOW, info, line, summary};
 
 const TOKEN: &str = "a-token-for-tests";
 

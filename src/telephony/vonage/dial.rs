@@ -91,6 +91,20 @@ impl Vonage {
         }
     }
 
+    /// Ends every call of this node that still rings for its agent: nobody would take it. Says how
+    /// many there were.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of the carrier, once all were tried.
+    pub async fn cancel_ringing(&self) -> Result<usize, ProviderError> {
+        let ringing = self.placed().ringing();
+        let cancelled = ringing.iter().map(|call| self.hang_up(call));
+        let cancelled = futures::future::join_all(cancelled).await;
+        let cancelled: Result<Vec<bool>, _> = cancelled.into_iter().collect();
+        cancelled.map(|calls| calls.len())
+    }
+
     /// Presses keys in a call: `0-9`, `*`, `#`, and `p` for a pause of half a second.
     ///
     /// # Errors
@@ -181,6 +195,11 @@ impl Vonage {
         options: DialOptions,
     ) -> Result<Dialled, ProviderError> {
         let (rest, from) = self.dialling().dialler()?;
+        let attached = Attached {
+            for_agent: matches!(flow, CallFlow::AnswerUrl(..)),
+            instructions: options.instructions,
+            greeting: options.greeting,
+        };
         let events = flow::events_url(self.config(), Direction::Outbound);
         let caller = CallerId::Number(Private::new(from.reveal().to_owned()));
         let mut call = CreateCall::new(PhoneEndpoint::new(to.reveal()), caller, flow)
@@ -197,10 +216,6 @@ impl Vonage {
             call = call.longest(longest);
         }
         let (vonage, to) = (self.clone(), to.clone());
-        let attached = Attached {
-            instructions: options.instructions,
-            greeting: options.greeting,
-        };
         let asking = Asking::begin(self);
         // In a task of its own: whoever waits for it may give up, and the call rings all the same.
         let placed = tokio::spawn(async move {

@@ -28,6 +28,8 @@ pub(super) struct Placed {
 /// What an agent is given along for one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attached {
+    /// Whether it is the agent's at all: others are spoken by the carrier.
+    pub(super) for_agent: bool,
     pub(super) instructions: Option<String>,
     pub(super) greeting: Option<String>,
 }
@@ -143,6 +145,16 @@ impl Placed {
     pub(super) fn attached(&self, call: &CallId) -> Option<&Attached> {
         let call = self.calls.get(&key(call.as_str()))?;
         call.attached.as_ref()
+    }
+
+    /// Calls of this node that ring for its agent.
+    pub(super) fn ringing(&self) -> Vec<CallId> {
+        let rings = |call: &&Call| {
+            let agents = call.attached.as_ref().is_some_and(|given| given.for_agent);
+            agents && !matches!(call.state.phase, Phase::Answered | Phase::Ended(_))
+        };
+        let calls = self.calls.values().filter(rings);
+        calls.map(|call| call.taken.id.clone()).collect()
     }
 
     /// Whether a call was placed and is not over.

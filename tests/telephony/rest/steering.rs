@@ -162,3 +162,31 @@ async fn a_call_that_rings_is_ended_by_request() {
     assert_eq!(bench.asked().len(), before, "what is over needs no request");
     assert_eq!(bench.carrier.violations(), []);
 }
+
+/// Vonage checklist 71: a call is steered in the region that its webhook names, where that is
+/// Vonage's own, and nowhere that anybody else names.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_go_to_the_region_of_their_call() {
+    for (named, asked) in [
+        (
+            "https://api-us-3.vonage.com",
+            Some("https://api-us-3.vonage.com"),
+        ),
+        ("https://vonage.com.evil.tld", None),
+        ("http://api-us-3.vonage.com", None),
+        ("https://evilvonage.com", None),
+    ] {
+        let region = |options: &mut novavoice::testkit::vonage::Options| {
+            options.region_url = Some(named.to_owned());
+        };
+        let bench = Bench::with(region, |_| {}).await;
+        let (call, leg) = inbound(&bench).await;
+        let rest = bench.vonage.rest(Some(&leg.info.id)).expect("an account");
+        let base = asked.unwrap_or_else(|| bench.rest.base_url());
+        assert!(format!("{rest:?}").contains(base), "{named}: {rest:?}");
+        // Not by request: no test calls a real host.
+        bench.vonage.set_account(Default::default());
+        drop(leg);
+        soon(call.ended()).await;
+    }
+}

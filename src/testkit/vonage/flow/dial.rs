@@ -31,7 +31,7 @@ pub(in super::super) struct Outbound {
 
 /// Calls somebody for the service, and leaves the call to a task.
 pub(in super::super) fn dial(
-    carrier: Arc<Carrier>,
+    carrier: &Arc<Carrier>,
     placed: InboundCall,
     outbound: Outbound,
 ) -> Call {
@@ -39,7 +39,7 @@ pub(in super::super) fn dial(
         Some(url) => carrier.reach(url),
         None => carrier.url(&carrier.options.events_path),
     };
-    let flow = Flow::new(&carrier, placed.clone(), "outbound", events);
+    let flow = Flow::new(carrier, placed.clone(), "outbound", events);
     let line = Arc::clone(&flow.line);
     tokio::spawn(flow.ring(outbound));
     Call { line, placed }

@@ -12,6 +12,8 @@ mod order;
 pub(super) use order::Detection;
 mod routes;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, VecDeque},

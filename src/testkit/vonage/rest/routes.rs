@@ -1,7 +1,5 @@
 //! What can be asked (Vonage Voice API reference 1.10).
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
@@ -125,7 +123,7 @@ fn create(desk: &Desk, body: &Value) -> Answer {
         "conversation_uuid": placed.conversation,
     });
     let call = flow::dial(
-        Arc::clone(&desk.carrier),
+        &desk.carrier,
         placed,
         Outbound {
             callee: callee.unwrap_or_else(|| desk.options.callee.clone()),
