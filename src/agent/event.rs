@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     call::{CallId, CallInfo, CallSummary},
-    conversation::{AgentState, CallStats, EndReason, ToolRunId},
+    conversation::{AgentState, CallStats, EndReason},
+    tool::ToolRunId,
     transcript::{Speaker, Utterance},
 };
 

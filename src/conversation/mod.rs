@@ -35,7 +35,6 @@ pub use stats::{CallStats, TurnLatency};
 mod vocabulary;
 pub use vocabulary::{
     Action, AgentState, Command, EndReason, Input, Notice, Reconfigure, SessionId, Setup, Step,
-    ToolRunId,
 };
 
 mod caller;
@@ -326,7 +325,7 @@ impl Conversation {
             }
             self.links.active = Active::Lost;
         } else if self.links.is_standby(session) {
-            self.on_standby_ended(session, error);
+            self.on_standby_ended(session, error.as_ref());
         } else {
             self.links.closed(session);
         }

@@ -53,7 +53,7 @@ impl Conversation {
             offered: change
                 .tools
                 .clone()
-                .or(before.and_then(|wish| wish.offered)),
+                .or_else(|| before.and_then(|wish| wish.offered)),
             failures: 0,
         });
         self.actions.push_back(Action::Configure(Some(change)));

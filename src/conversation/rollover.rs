@@ -101,10 +101,10 @@ impl Conversation {
     pub(super) fn on_standby_ended(
         &mut self,
         session: SessionId,
-        error: Option<ProviderErrorKind>,
+        error: Option<&ProviderErrorKind>,
     ) {
         self.links.standby = Standby::None;
-        self.standby_failed = !self.wish_failed(Some(session), error.as_ref());
+        self.standby_failed = !self.wish_failed(Some(session), error);
         self.schedule_rollover();
     }
 

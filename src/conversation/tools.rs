@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Conversation, Notice, SessionId, ToolRunId, ending::Phase, timer::Timer};
+use super::{Action, Conversation, Notice, SessionId, ending::Phase, timer::Timer};
 use crate::{
     error::ProviderErrorKind,
-    tool::{ToolCall, ToolCallId, ToolOutput, ToolResult, ToolSpec},
+    tool::{ToolCall, ToolCallId, ToolOutput, ToolResult, ToolRunId, ToolSpec},
 };
 
 /// The uses of tools in a call.
@@ -364,7 +364,10 @@ impl Conversation {
             }
         }
         self.tools.uses.retain(Use::is_running);
-        self.tools.reply_due = None;
+        if self.tools.reply_due.take().is_some() {
+            // The next session is told what this one would have spoken of.
+            self.awaits_reply = false;
+        }
         late.into_iter().for_each(|words| self.keep_late(words));
         self.schedule_tools();
     }

@@ -14,7 +14,7 @@ use crate::{
     error::ProviderErrorKind,
     model::{ModelEvent, Said},
     telephony::{CallEvent, Keys, MarkId, Show},
-    tool::{ToolCall, ToolOutput, ToolResult, ToolSpec},
+    tool::{ToolCall, ToolOutput, ToolResult, ToolRunId, ToolSpec},
     transcript::{Speaker, Utterance},
 };
 
@@ -22,11 +22,6 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct SessionId(pub u32);
-
-/// Names the use of a tool within a call, whichever session asked for it; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_structs, reason = "a number")]
-pub struct ToolRunId(pub u32);
 
 /// What happened.
 #[derive(Debug)]

@@ -15,11 +15,11 @@ use crate::{
     clock,
     conversation::{
         Action, CallStats, Config, Conversation, EndReason, Input, Notice, Reconfigure, SessionId,
-        Setup, Step, ToolRunId,
+        Setup, Step,
     },
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, MarkId, Show},
-    tool::{ToolCall, ToolOutput, ToolResult},
+    tool::{ToolCall, ToolOutput, ToolResult, ToolRunId},
     transcript::Utterance,
 };
 

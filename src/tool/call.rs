@@ -69,6 +69,11 @@ impl fmt::Debug for ToolCallId {
     }
 }
 
+/// Names the use of a tool within a call, whichever session asked for it; grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
+pub struct ToolRunId(pub u32);
+
 /// The model wants a tool to be used. Its arguments may be personal data and are not printed.
 #[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "built by every model")]

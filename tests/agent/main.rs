@@ -1,5 +1,7 @@
 //! The agent around the core, on a paused clock, with providers that the test plays itself.
 
+mod tools;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -20,6 +22,7 @@ use novavoice::{
         CallCommand, CallEvent,
         memory::{Callers, Loopback, RemoteEnd},
     },
+    tool::Tools,
     transcript::{MemorySink, TranscriptSink, Utterance},
 };
 use tokio::{
@@ -47,14 +50,26 @@ impl Stage {
     }
 
     fn with_leads<S: TranscriptSink, L: LeadStore>(sink: S, leads: L, config: AgentConfig) -> Self {
+        Self::with_tools(sink, leads, config, Tools::default(), |puppet| puppet)
+    }
+
+    fn with_tools<S: TranscriptSink, L: LeadStore>(
+        sink: S,
+        leads: L,
+        config: AgentConfig,
+        tools: Tools,
+        changed: impl FnOnce(Puppet) -> Puppet,
+    ) -> Self {
         let (telephony, callers) = Loopback::new();
         let (puppet, sessions) = Puppet::new();
+        let puppet = changed(puppet);
         let model = Arc::new(puppet);
         let agent = VoiceAgent::builder()
             .telephony(telephony)
             .model(Arc::clone(&model))
             .transcripts(sink)
             .leads(leads)
+            .tools(tools)
             .prompt(|_, lead| {
                 let name = lead
                     .and_then(|lead| lead.text("name"))

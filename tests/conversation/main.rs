@@ -3,6 +3,11 @@
 mod barge_in;
 mod endings;
 mod invariants;
+mod leaving;
+mod reconfigure;
 mod rollover;
 mod silence;
+mod tool_invariants;
+mod tools;
+mod tools_move;
 mod turns;

@@ -519,8 +519,8 @@ fn a_use_of_a_tool_is_reported_with_its_arguments_as_they_are() {
         let json = format!(
             r#"{{"event":{{"toolUse":{{"toolName":"look","toolUseId":"u-1","content":{content}}}}}}}"#
         );
-        let call = crate::tool::ToolCall {
-            id: crate::tool::ToolCallId::new("u-1"),
+        let call = ToolCall {
+            id: ToolCallId::new("u-1"),
             name: "look".to_owned(),
             arguments: serde_json::from_str(content).unwrap(),
         };

@@ -396,7 +396,11 @@ impl<'a> ToolSetup<'a> {
         let offered = |tool: &'a ToolSpec| OfferedTool {
             tool_spec: OfferedSpec {
                 name: &tool.name,
-                description: &tool.description,
+                // An empty one is refused.
+                description: match tool.description.as_str() {
+                    "" => &tool.name,
+                    description => description,
+                },
                 input_schema: InputSchema {
                     json: serde_json::Value::Object(tool.parameters.clone()).to_string(),
                 },

@@ -6,6 +6,7 @@
 //! it stays open to the end.
 
 use std::{
+    collections::VecDeque,
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -68,7 +69,7 @@ pub(super) struct Writer {
     pub(super) notice: mpsc::Sender<Notice>,
     pub(super) feed: Feed,
     /// The uses of tools that the model waits for.
-    pub(super) awaited: Vec<ToolCallId>,
+    pub(super) uses: Uses,
 }
 
 /// How far the audio container has come.
@@ -80,6 +81,31 @@ pub(super) struct Feed {
     due: Option<Instant>,
     /// How much the container has been fed; `None`: it is not open.
     fed: Option<Duration>,
+}
+
+/// The uses of tools that the model has asked for, and whether each was answered.
+#[derive(Debug, Default)]
+pub(super) struct Uses(VecDeque<(ToolCallId, bool)>);
+
+impl Uses {
+    /// The model asks, perhaps for the second time.
+    fn asked(&mut self, id: ToolCallId) {
+        if self.0.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        if self.0.len() >= MAX_USES {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, false));
+    }
+
+    /// A result is there: whether it is waited for.
+    fn answered(&mut self, id: &ToolCallId) -> bool {
+        self.0
+            .iter_mut()
+            .find(|(known, answered)| known == id && !answered)
+            .is_some_and(|(_, answered)| !mem::replace(answered, true))
+    }
 }
 
 impl Writer {
@@ -114,7 +140,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::AwaitResult(id)) => self.await_result(id),
+                    Some(Order::AwaitResult(id)) => self.uses.asked(id),
                     None => return Ok(()),
                 },
                 command = commands.recv() => match command {
@@ -187,25 +213,16 @@ impl Writer {
         Ok(())
     }
 
-    fn await_result(&mut self, id: ToolCallId) {
-        if self.awaited.len() >= MAX_AWAITED {
-            warn!("the model asks for too many tools at once; the oldest use is forgotten");
-            self.awaited.remove(0);
-        }
-        self.awaited.push(id);
-    }
-
     /// The service ends the stream over a result that it does not wait for, be it of a use that
     /// it does not know or for the second time.
     async fn tool_result(&mut self, result: &ToolResult) -> Result<(), Stop> {
-        let Some(at) = self.awaited.iter().position(|id| *id == result.id) else {
+        if !self.uses.answered(&result.id) {
             warn!(
                 id = result.id.as_str(),
                 "nobody waits for the result of this use of a tool; nothing is sent"
             );
             return Ok(());
-        };
-        self.awaited.swap_remove(at);
+        }
         self.flush().await?;
         for event in self.encoder.tool_result(result) {
             self.send(event).await?;
@@ -274,8 +291,8 @@ pub(super) const LONGEST_EVENT: Duration = Duration::from_millis(100);
 
 const LONGEST_FRAMES: usize = 5;
 
-/// More uses of tools at once are no conversation.
-const MAX_AWAITED: usize = 64;
+/// Uses of tools that are remembered; older ones do not come again.
+const MAX_USES: usize = 256;
 
 /// What the container must have been fed before text: about 70 ms were found to suffice.
 const PRIMING: Duration = Duration::from_millis(100);

@@ -31,7 +31,7 @@ impl Bench {
             ear: Arc::new(Ear::new(now())),
             notice,
             feed: Feed::default(),
-            awaited: Vec::new(),
+            uses: Uses::default(),
         };
         tokio::spawn(writer.run(to_obey, to_follow));
         Self {
@@ -233,6 +233,7 @@ async fn a_result_that_nobody_waits_for_is_not_sent() {
     bench.result("unknown").await;
     bench.model_awaits("u").await;
     bench.model_awaits("v").await;
+    bench.model_awaits("u").await;
     for id in ["v", "u", "u", "v"] {
         bench.result(id).await;
     }
