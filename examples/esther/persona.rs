@@ -4,6 +4,7 @@
 use novavoice::{
     call::{CallInfo, Direction},
     lead::Lead,
+    model::scripted::FIRST_WORDS,
 };
 
 use crate::stores::Acquaintance;
@@ -68,6 +69,11 @@ pub(crate) fn greeting(call: &CallInfo) -> String {
         Direction::Outbound => OUTBOUND_OPENING,
     };
     format!("The call is connected. Open it with exactly these words: {opening}")
+}
+
+/// What makes Esther begin with these very words.
+pub(crate) fn opening(words: &str) -> String {
+    format!("The call is connected. {FIRST_WORDS} {words}")
 }
 
 /// A value from outside on one line and of modest length: it is data, and must not read like

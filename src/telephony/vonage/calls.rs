@@ -160,13 +160,32 @@ impl Calls {
         }
     }
 
-    /// We hung up the call or passed it on: whatever happens to its sockets is no accident.
-    pub(super) fn released(&mut self, id: &str) {
-        if let Some(call) = self.calls.get_mut(&key(id))
-            && matches!(call.life, Life::Live | Life::Failed)
-        {
+    /// We hung up the call or passed it on: whatever happens to its sockets is no accident. Says
+    /// whether it was live.
+    pub(super) fn released(&mut self, id: &str) -> bool {
+        let Some(call) = self.calls.get_mut(&key(id)) else {
+            return false;
+        };
+        let was_live = call.life == Life::Live;
+        if matches!(call.life, Life::Live | Life::Failed) {
             call.life = Life::Released;
         }
+        was_live
+    }
+
+    /// The call was to be passed on, and stays with us after all.
+    pub(super) fn kept(&mut self, id: &str) {
+        if let Some(call) = self.calls.get_mut(&key(id))
+            && call.life == Life::Released
+        {
+            call.life = Life::Live;
+        }
+    }
+
+    /// Whether the carrier has said that a call is over.
+    pub(super) fn is_over(&self, id: &str) -> bool {
+        let call = self.calls.get(&key(id));
+        call.is_some_and(|call| call.life == Life::Over)
     }
 
     /// The agent of the call has failed: the loss of its sockets is no accident, and the caller
@@ -272,7 +291,7 @@ impl Call {
 }
 
 /// Vonage writes the id of one leg with hyphens here and without them there.
-fn key(id: &str) -> String {
+pub(super) fn key(id: &str) -> String {
     id.chars()
         .filter(|c| *c != '-')
         .map(|c| c.to_ascii_lowercase())
