@@ -135,7 +135,7 @@
 //! | feature | adds | costs |
 //! |---|---|---|
 //! | `browser` | `telephony::browser`, `telephony::socket`: callers in a browser | axum, tungstenite |
-//! | `vonage` | `telephony::vonage`: callers on the phone; includes `browser`'s socket | a URL parser |
+//! | `vonage` | `telephony::vonage`: callers on the phone, and people to call; includes `browser`'s socket | an HTTP client |
 //! | `nova-sonic` | `model::nova_sonic`: Amazon Nova Sonic | the AWS SDK for Bedrock |
 //! | `dynamodb` | `dynamodb`, `transcript::dynamodb`: Amazon DynamoDB | the AWS SDK for DynamoDB |
 //! | `testkit` | `testkit`: fakes, simulation, conformance; outside semver | a TLS server, an HTTP client |

@@ -8,7 +8,11 @@ use std::{
     collections::BTreeMap, env, ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration,
 };
 
-use novavoice::{lead::PhoneNumber, private::Private, telephony::vonage::Credentials};
+use novavoice::{
+    lead::PhoneNumber,
+    private::Private,
+    telephony::vonage::{Account, Credentials, rest::RateLimits},
+};
 
 use crate::commands::Command;
 use reader::{Reader, Sources};
@@ -95,8 +99,9 @@ pub(crate) struct VonageSettings {
     pub(crate) private_key: Option<Private<String>>,
     pub(crate) signature_secret: Option<Private<String>>,
     pub(crate) from_number: Option<PhoneNumber>,
-    #[expect(dead_code, reason = "checked at the start; placing calls comes later")]
     pub(crate) api_url: String,
+    /// How many calls may begin in one second.
+    pub(crate) calls_per_second: usize,
 }
 
 /// Databases.
@@ -259,6 +264,8 @@ impl VonageSettings {
             signature_secret: read.optional("VONAGE_SIGNATURE_SECRET", parse::secret),
             from_number: read.optional("VONAGE_FROM_NUMBER", parse::phone),
             api_url: read.required("VONAGE_API_URL", parse::url),
+            calls_per_second: read.required("VONAGE_CALLS_PER_SECOND", parse::number(1..=1_000))
+                as usize,
         }
     }
 }
@@ -271,6 +278,22 @@ impl VonageSettings {
             signature_secrets: self.signature_secret.iter().cloned().collect(),
             api_key: key.map(|key| key.reveal().clone()),
             application_ids: self.applications.clone(),
+        }
+    }
+}
+
+impl VonageSettings {
+    /// With what calls are placed and steered.
+    pub(crate) fn account(&self) -> Account {
+        Account {
+            application_id: self.applications.first().cloned(),
+            private_key: self.private_key.clone(),
+            from: self.from_number.clone(),
+            api_url: self.api_url.clone(),
+            limits: RateLimits {
+                calls: self.calls_per_second,
+                ..RateLimits::default()
+            },
         }
     }
 }
@@ -342,10 +365,7 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 6] = [
-    "VONAGE_PRIVATE_KEY",
-    "VONAGE_FROM_NUMBER",
-    "VONAGE_API_URL",
+const UNUSED: [&str; 3] = [
     "IDLE_NUDGE_SECONDS",
     "IDLE_HANGUP_SECONDS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -1,6 +1,6 @@
 //! Calls that we placed: who answers, and what the agent does about it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
@@ -27,9 +27,11 @@ fn setup(answering: Answering, greeting: Option<&str>) -> Setup {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks: true,
-            text: false,
+            ..LegCapabilities::default()
         },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: greeting.map(str::to_owned),
         answering: Some(answering),
         session_limit: None,

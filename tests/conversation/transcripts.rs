@@ -1,6 +1,6 @@
 //! Whatever the model's final text does, a line is what was heard, once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
@@ -477,8 +477,13 @@ fn calls(session_limit: Option<Duration>, marks: bool) -> Sim {
         Config::default(),
         Setup {
             rate: SampleRate::Hz16000,
-            leg: LegCapabilities { marks, text: false },
+            leg: LegCapabilities {
+                marks,
+                ..LegCapabilities::default()
+            },
             text_input: true,
+            tools: Arc::default(),
+            offered: None,
             greeting: None,
             answering: None,
             session_limit,

@@ -102,7 +102,6 @@ fn lines_are_dated_to_the_millisecond_and_never_later_than_they_began() {
         greeting: None,
         answering: None,
         started: Timestamp::from_nanosecond(999_999).expect("a time"),
-        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

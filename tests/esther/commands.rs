@@ -135,6 +135,7 @@ async fn calls_are_listed_and_shown_while_the_service_runs() {
         .await
         .expect("an NCCO");
     let uuid = call.uuid().to_owned();
+    assert!(call.wait_heard(std::time::Duration::from_millis(200)).await);
     let follower = Follower::of(&esther, &uuid, None).await;
     call.say(speech(
         std::time::Duration::from_secs(1),

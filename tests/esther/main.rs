@@ -17,6 +17,7 @@ mod follower;
 mod keyless;
 mod model;
 mod nova;
+mod outbound;
 mod program;
 mod records;
 mod service;

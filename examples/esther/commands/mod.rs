@@ -6,6 +6,7 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
+pub(crate) mod call;
 mod calls;
 mod check;
 mod leads;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     /// Looks leads up, and loads them
     #[command(subcommand)]
     Leads(leads::Leads),
+    /// Places one call, follows what is said, and ends with its outcome
+    Call(call::Call),
 }
 
 impl Command {
@@ -47,6 +50,7 @@ impl Command {
             Self::Check => on_runtime(async move { check::run(&config).await }),
             Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
             Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
+            Self::Call(call) => on_runtime(call.run(config)),
         }
     }
 }

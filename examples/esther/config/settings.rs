@@ -168,6 +168,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "https://api.nexmo.com",
         "REST base of the carrier",
     ),
+    row(
+        "VONAGE_CALLS_PER_SECOND",
+        "3",
+        "How many calls the account may begin in one second",
+    ),
     row("LEAD_STORE", "auto", "sqlite, dynamodb or auto"),
     row("CALL_STORE", "auto", "sqlite, dynamodb or auto"),
     row("DATA_DIR", "./data", "Database file, journals, spool"),

@@ -4,6 +4,7 @@ mod access;
 mod calls;
 mod channels;
 mod configure;
+mod dial;
 mod leads;
 mod page;
 mod problem;
@@ -46,6 +47,7 @@ use crate::{
     calls::Calls,
     config::VonageSettings,
     metrics::Metrics,
+    permission::Permission,
     speech::{Announcement, StandIn},
     stores::Recording,
 };
@@ -79,6 +81,8 @@ pub(crate) struct App {
     pub(crate) vonage: Vonage,
     /// The account there, as it was given last.
     pub(crate) account: Arc<Mutex<VonageSettings>>,
+    /// Whether somebody may be called.
+    pub(crate) permission: Permission,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -118,7 +122,10 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/calls/active", get(calls::active))
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
-        .route("/calls/{uuid}/hangup", post(calls::hang_up))
+        .route("/calls/{uuid}/hangup", post(dial::hang_up))
+        .route("/calls/{uuid}/transfer", post(dial::transfer))
+        .route("/call/simple", post(dial::simple))
+        .route("/call/ai", post(dial::ai))
         .route("/leads", get(leads::list))
         .route("/leads/{phone}", get(leads::show).patch(leads::change))
         .route("/channels", get(channels::list).post(channels::create))

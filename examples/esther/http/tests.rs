@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod configure;
+mod dial;
 mod leads;
 
 use axum::{
@@ -14,7 +15,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
 use novavoice::{
     agent::VoiceAgent,
-    call::CallId,
+    call::{CallId, CallStatus, Outcome},
     conversation::AgentState,
     lead::{Lead, MemoryLeads, PhoneNumber},
     model::scripted::{Script, Scripted},
@@ -31,12 +32,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{page::FILES, status::OPENAPI, *};
-use crate::calls::tests::{info, line, summary};
+use crate::calls::tests::{NOW, info, line, summary};
 
 const TOKEN: &str = "a-token-for-tests";
 
 /// Guarded paths with the methods they take, as the documents name them.
-const GUARDED: [(&str, &str); 17] = [
+const GUARDED: [(&str, &str); 20] = [
     ("GET", "/"),
     ("GET", "/app.js"),
     ("GET", "/metrics"),
@@ -50,6 +51,9 @@ const GUARDED: [(&str, &str); 17] = [
     ("GET", "/leads"),
     ("GET", "/leads/2125550101"),
     ("PATCH", "/leads/2125550101"),
+    ("POST", "/calls/a-call/transfer"),
+    ("POST", "/call/simple"),
+    ("POST", "/call/ai"),
     ("GET", "/channels"),
     ("POST", "/channels"),
     ("GET", "/configure"),
@@ -127,6 +131,7 @@ fn fixture(token: Option<&str>) -> App {
         stand_in: None,
         vonage: Vonage::new(VonageConfig::default()).expect("a right configuration"),
         account: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
+        permission: Permission::always(),
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }

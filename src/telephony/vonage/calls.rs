@@ -12,6 +12,7 @@ use super::leg::Signal;
 use crate::{
     answer::CarrierVerdict,
     call::{CallId, Direction, Party},
+    telephony::CallEvent,
 };
 
 /// The calls of this node, a bounded number of them.
@@ -121,7 +122,7 @@ impl Calls {
                 let (leg, signals) = mpsc::channel(SIGNALS);
                 if let Some(verdict) = call.answered_by.take() {
                     // A new channel has room.
-                    let _ = leg.try_send(Signal::AnsweredBy(verdict));
+                    let _ = leg.try_send(Signal::Report(CallEvent::AnsweredBy(verdict)));
                 }
                 call.leg = Some(leg);
                 Place::Start(signals, call.facts.clone())
@@ -169,13 +170,32 @@ impl Calls {
         }
     }
 
-    /// We hung up the call or passed it on: whatever happens to its sockets is no accident.
-    pub(super) fn released(&mut self, id: &str) {
-        if let Some(call) = self.calls.get_mut(&key(id))
-            && matches!(call.life, Life::Live | Life::Failed)
-        {
+    /// We hung up the call or passed it on: whatever happens to its sockets is no accident. Says
+    /// whether it was live.
+    pub(super) fn released(&mut self, id: &str) -> bool {
+        let Some(call) = self.calls.get_mut(&key(id)) else {
+            return false;
+        };
+        let was_live = call.life == Life::Live;
+        if matches!(call.life, Life::Live | Life::Failed) {
             call.life = Life::Released;
         }
+        was_live
+    }
+
+    /// The call was to be passed on, and stays with us after all.
+    pub(super) fn kept(&mut self, id: &str) {
+        if let Some(call) = self.calls.get_mut(&key(id))
+            && call.life == Life::Released
+        {
+            call.life = Life::Live;
+        }
+    }
+
+    /// Whether the carrier has said that a call is over.
+    pub(super) fn is_over(&self, id: &str) -> bool {
+        let call = self.calls.get(&key(id));
+        call.is_some_and(|call| call.life == Life::Over)
     }
 
     /// The agent of the call has failed: the loss of its sockets is no accident, and the caller
@@ -297,7 +317,7 @@ impl Call {
 }
 
 /// Vonage writes the id of one leg with hyphens here and without them there.
-fn key(id: &str) -> String {
+pub(super) fn key(id: &str) -> String {
     id.chars()
         .filter(|c| *c != '-')
         .map(|c| c.to_ascii_lowercase())
@@ -411,7 +431,9 @@ mod tests {
         let early = signals.try_recv().ok();
         assert!(matches!(
             early,
-            Some(Signal::AnsweredBy(CarrierVerdict::Machine))
+            Some(Signal::Report(CallEvent::AnsweredBy(
+                CarrierVerdict::Machine
+            )))
         ));
         assert!(calls.answered_by("a", CarrierVerdict::BeepStart).is_some());
         assert!(

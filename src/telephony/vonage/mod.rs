@@ -23,7 +23,15 @@ pub use router::{router, webhooks};
 
 mod replies;
 
+mod account;
+pub use account::Account;
+
+mod acts;
 mod calls;
+
+mod placed;
+
+mod dial;
 
 mod flow;
 
@@ -36,6 +44,8 @@ pub mod signature;
 pub mod webhook;
 
 pub mod ncco;
+
+pub mod rest;
 
 pub mod wire;
 
@@ -52,13 +62,17 @@ use serde_json::{Map, Value};
 use tokio::sync::{
     broadcast,
     mpsc::{self, error::TrySendError},
+    watch,
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::{
+    account::Dialling,
     calls::{Calls, Facts, Place},
     leg::{Attachment, LegTask, Signal},
+    placed::Placed,
     replies::Replies,
+    rest::Limiter,
     signature::Verifier,
     webhook::Event,
     wire::{Connected, WireError},
@@ -69,14 +83,15 @@ use crate::{
     clock,
     duplex::Duplex,
     error::ProviderError,
+    lead::PhoneNumber,
     telephony::{
-        Leg, Telephony,
+        CallEvent, CallProgress, DialOptions, Dialled, Leg, Telephony,
         arrivals::Arrivals,
         socket::{Connection, Dialect, Feed, Greeting, Visitor},
     },
 };
 
-/// Callers on the phone, by way of Vonage. Cheap to clone.
+/// Callers on the phone, and people to call, by way of Vonage. Cheap to clone.
 #[derive(Clone)]
 pub struct Vonage(Arc<Inner>);
 
@@ -87,6 +102,12 @@ struct Inner {
     replies: Mutex<Replies>,
     arrivals: Arrivals,
     events: broadcast::Sender<Arc<Event>>,
+    dialling: RwLock<Dialling>,
+    limiter: Arc<Limiter>,
+    placed: Mutex<Placed>,
+    /// How many requests for calls were not answered yet.
+    asking: watch::Sender<usize>,
+    progress: broadcast::Sender<CallProgress>,
 }
 
 /// Whose webhooks are believed; changes with the credentials.
@@ -106,6 +127,8 @@ impl Vonage {
         flow::check(&config)?;
         let credentials = config.credentials.clone();
         let (events, _) = broadcast::channel(EVENTS);
+        let limiter = Arc::new(Limiter::new(config.account.limits));
+        let dialling = Dialling::of(config.account.clone(), Arc::clone(&limiter));
         Ok(Self(Arc::new(Inner {
             trust: RwLock::new(Trust {
                 verifier: Arc::new(credentials.verifier()),
@@ -116,6 +139,11 @@ impl Vonage {
             replies: Mutex::default(),
             arrivals: Arrivals::new("vonage"),
             events,
+            dialling: RwLock::new(dialling),
+            limiter,
+            placed: Mutex::default(),
+            asking: watch::Sender::new(0),
+            progress: broadcast::Sender::new(EVENTS),
         })))
     }
 
@@ -134,6 +162,26 @@ impl Vonage {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.trust().0
+    }
+
+    /// Replaces what calls are placed and steered with. The rate limits stay those that it was
+    /// made with.
+    pub fn set_account(&self, account: Account) {
+        let dialling = Dialling::of(account, Arc::clone(&self.0.limiter));
+        let mut place = self
+            .0
+            .dialling
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = dialling;
+    }
+
+    /// What becomes of calls that were placed, by this node or, where their events come here, by
+    /// another: each step once and in order. A receiver that falls a thousand steps behind misses
+    /// some and is told so.
+    #[must_use]
+    pub fn progress(&self) -> broadcast::Receiver<CallProgress> {
+        self.0.progress.subscribe()
     }
 
     /// What event webhooks report from now on, every event at least once and duplicates included.
@@ -170,6 +218,15 @@ impl Vonage {
     /// What it was made with.
     pub(crate) fn config(&self) -> &VonageConfig {
         &self.0.config
+    }
+
+    fn dialling(&self) -> Dialling {
+        let dialling = self.0.dialling.read();
+        dialling.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn placed(&self) -> MutexGuard<'_, Placed> {
+        self.0.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trust(&self) -> (Credentials, Arc<Verifier>) {
@@ -212,7 +269,7 @@ impl Vonage {
     /// Tells the leg of a call what machine detection says, now or once there is one.
     fn answered_by(&self, call: &str, verdict: CarrierVerdict) {
         if let Some(leg) = self.calls().answered_by(call, verdict) {
-            send(leg, Signal::AnsweredBy(verdict));
+            send(leg, Signal::Report(CallEvent::AnsweredBy(verdict)));
         }
     }
 
@@ -266,11 +323,16 @@ impl Vonage {
             Direction::Inbound => (facts.from, facts.to),
             Direction::Outbound => (facts.to, facts.from),
         };
+        if facts.direction == Direction::Outbound {
+            let attached = self.attached(&info.id).await;
+            (info.instructions, info.greeting) = (attached.instructions, attached.greeting);
+        }
+        let can_act = self.check_account().is_ok();
         info.leg = LegCapabilities {
             marks: true,
             text: false,
-            transfer: false,
-            dtmf: false,
+            transfer: can_act,
+            dtmf: can_act,
         };
         let id = info.id.clone();
         let (duplex, port) = Duplex::pair(Feed::DEPTH);
@@ -300,6 +362,14 @@ async fn turn_away(connection: Connection) {
 impl Telephony for Vonage {
     async fn answer(&self) -> Result<Leg, ProviderError> {
         self.0.arrivals.answer().await
+    }
+
+    fn can_dial(&self) -> bool {
+        true
+    }
+
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError> {
+        self.dial_agent(to, options).await
     }
 }
 

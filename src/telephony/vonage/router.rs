@@ -46,8 +46,8 @@ pub fn webhooks(vonage: &Vonage) -> Router {
     Router::new()
         .route("/webhooks/answer", answer)
         .route("/outbound/webhooks/answer", answer_outbound)
-        .route("/webhooks/events", post(event))
-        .route("/outbound/webhooks/events", post(event))
+        .route("/webhooks/events", post(event_inbound))
+        .route("/outbound/webhooks/events", post(event_outbound))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(vonage.clone())
 }
@@ -83,8 +83,25 @@ async fn answer_outbound(
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
-async fn event(State(vonage): State<Vonage>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, body).await);
+async fn event_inbound(
+    State(vonage): State<Vonage>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let inbound = Direction::Inbound;
+    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, inbound, body).await);
+    receive(&vonage, &uri, &headers, body, decide).await
+}
+
+async fn event_outbound(
+    State(vonage): State<Vonage>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let outbound = Direction::Outbound;
+    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, outbound, body).await);
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
@@ -180,6 +197,7 @@ fn answer(
         .answered(facts.clone(), has_room, clock::now());
     if admitted {
         tracing::info!(call = %facts.id, direction = direction.as_str(), "a call is connected");
+        vonage.0.limiter.socket();
         ncco(flow::connect(config, &facts, 0, clock::wall()))
     } else {
         tracing::warn!(call = %facts.id, "a call was turned away: no room");
@@ -197,10 +215,16 @@ fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
 
 /// Something happened. Whoever is interested hears of it beside; only the loss of a socket is
 /// answered with more than an acknowledgement.
-async fn report(vonage: &Vonage, body: &[u8]) -> Reply {
+async fn report(vonage: &Vonage, direction: Direction, body: &[u8]) -> Reply {
     let event = classify(body);
     let reply = match &event {
-        Event::Status(status) => happened(vonage, status).await,
+        Event::Status(status) => {
+            let is_ours = direction == Direction::Outbound;
+            let (at, now) = (clock::wall(), clock::now());
+            let steps = vonage.placed().happened(status, is_ours, at, now);
+            vonage.tell(steps);
+            happened(vonage, status).await
+        }
         Event::Error(error) => {
             tracing::warn!(
                 reason = error.reason,
@@ -280,6 +304,7 @@ async fn lost(vonage: &Vonage, event: &StatusEvent) -> Reply {
         Loss::Reconnect(nth) => {
             tracing::warn!(call = %facts.id, nth, "the socket of a live call was lost: connecting again");
             vonage.signal(id, Signal::Reconnecting);
+            vonage.0.limiter.socket();
             flow::connect(config, &facts, nth, clock::wall())
         }
         Loss::Apologise => {
