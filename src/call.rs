@@ -109,6 +109,14 @@ pub(crate) fn write_redacted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Res
     }
 }
 
+/// The value whose serialised form is `text`.
+pub(crate) fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+    use serde::de::IntoDeserializer;
+    let text: serde::de::value::StrDeserializer<'de, serde::de::value::Error> =
+        text.into_deserializer();
+    T::deserialize(text).ok()
+}
+
 /// What is known about a call when its leg opens.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -74,8 +74,9 @@
 //! |---|---|---|
 //! | [`Telephony`](telephony::Telephony) | callers, as legs | [`memory`](telephony::memory), `vonage`, `browser` |
 //! | [`SpeechModel`](model::SpeechModel) | sessions that listen and speak | [`memory`](model::memory), [`scripted`](model::scripted), `nova_sonic` |
-//! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink) |
+//! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink), `DynamoSink`; [`Spool`](transcript::Spool) and [`FanOut`](transcript::FanOut) around others |
 //! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads), `SqliteLeads`, `DynamoLeads` |
+//! | [`CallStore`](record::CallStore) | calls, found again | [`MemoryCalls`](record::MemoryCalls), `SqliteCalls`, `DynamoCalls` |
 //!
 //! All are dyn-compatible, and `Arc<T>` forwards them: an agent whose providers are chosen at run
 //! time is a `VoiceAgent<Arc<dyn Telephony>, Arc<dyn SpeechModel>, …>`.
@@ -137,8 +138,9 @@
 //! | feature | adds | costs |
 //! |---|---|---|
 //! | `browser` | `telephony::browser`, `telephony::socket`: callers in a browser | axum, tungstenite |
-//! | `vonage` | `telephony::vonage`: callers on the phone; includes `browser`'s socket | a URL parser |
+//! | `vonage` | `telephony::vonage`: callers on the phone, and people to call; includes `browser`'s socket | an HTTP client |
 //! | `nova-sonic` | `model::nova_sonic`: Amazon Nova Sonic | the AWS SDK for Bedrock |
+//! | `dynamodb` | `dynamodb`, `transcript::dynamodb`: Amazon DynamoDB | the AWS SDK for DynamoDB |
 //! | `testkit` | `testkit`: fakes, simulation, conformance; outside semver | a TLS server, an HTTP client |
 //!
 //! # Times and privacy
@@ -183,6 +185,8 @@ pub mod model;
 pub mod tool;
 
 pub mod transcript;
+
+pub mod record;
 
 pub mod lead;
 

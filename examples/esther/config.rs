@@ -12,7 +12,7 @@ use novavoice::{
     journal::{JournalFolder, JournalKey},
     lead::PhoneNumber,
     private::Private,
-    telephony::vonage::Credentials,
+    telephony::vonage::{Account, Credentials, rest::RateLimits},
 };
 
 use crate::commands::Command;
@@ -37,10 +37,6 @@ pub(crate) struct Config {
     /// The carrier.
     pub(crate) vonage: VonageSettings,
     /// Databases.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "checked at the start; the stores come later")
-    )]
     pub(crate) stores: StoreSettings,
     /// Where transcript files go.
     pub(crate) transcripts_dir: PathBuf,
@@ -106,13 +102,13 @@ pub(crate) struct VonageSettings {
     pub(crate) private_key: Option<Private<String>>,
     pub(crate) signature_secret: Option<Private<String>>,
     pub(crate) from_number: Option<PhoneNumber>,
-    #[expect(dead_code, reason = "checked at the start; placing calls comes later")]
     pub(crate) api_url: String,
+    /// How many calls may begin in one second.
+    pub(crate) calls_per_second: usize,
 }
 
 /// Databases.
-#[derive(Debug)]
-#[expect(dead_code, reason = "checked at the start, see above")]
+#[derive(Clone, Debug)]
 pub(crate) struct StoreSettings {
     pub(crate) leads: StoreChoice,
     pub(crate) calls: StoreChoice,
@@ -289,6 +285,8 @@ impl VonageSettings {
             signature_secret: read.optional("VONAGE_SIGNATURE_SECRET", parse::secret),
             from_number: read.optional("VONAGE_FROM_NUMBER", parse::phone),
             api_url: read.required("VONAGE_API_URL", parse::url),
+            calls_per_second: read.required("VONAGE_CALLS_PER_SECOND", parse::number(1..=1_000))
+                as usize,
         }
     }
 }
@@ -319,6 +317,22 @@ impl JournalSettings {
             None => folder,
         });
         Self { folder, key }
+    }
+}
+
+impl VonageSettings {
+    /// With what calls are placed and steered.
+    pub(crate) fn account(&self) -> Account {
+        Account {
+            application_id: self.applications.first().cloned(),
+            private_key: self.private_key.clone(),
+            from: self.from_number.clone(),
+            api_url: self.api_url.clone(),
+            limits: RateLimits {
+                calls: self.calls_per_second,
+                ..RateLimits::default()
+            },
+        }
     }
 }
 
@@ -389,17 +403,7 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 13] = [
-    "VONAGE_PRIVATE_KEY",
-    "VONAGE_FROM_NUMBER",
-    "VONAGE_API_URL",
-    "LEAD_STORE",
-    "CALL_STORE",
-    "AWS_ENDPOINT_URL_DYNAMODB",
-    "CALL_RECORDS_TABLE",
-    "LEADS_TABLE",
-    "STATE_TABLE",
-    "CREATE_TABLES",
+const UNUSED: [&str; 3] = [
     "IDLE_NUDGE_SECONDS",
     "IDLE_HANGUP_SECONDS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",

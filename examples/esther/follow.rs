@@ -1,42 +1,83 @@
 //! Keeps the record of calls and the counters up to date with what the agent reports.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use novavoice::agent::{AgentEvent, AgentHandle, EventKind};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use novavoice::{
+    agent::{AgentEvent, AgentHandle, EventKind},
+    call::{CallId, CallInfo},
+    record::Latency,
+};
+use tokio::sync::{
+    broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
+    oneshot,
+};
 
-use crate::{calls::Calls, clock::wall, gate::Gate, metrics::Metrics, speech::StandIn};
+use crate::{
+    calls::Calls,
+    clock::wall,
+    gate::Gate,
+    metrics::Metrics,
+    speech::StandIn,
+    stores::{Results, Write},
+};
 
 /// Where the agent's reports go.
-#[derive(Clone)]
 pub(crate) struct Follower {
     pub(crate) calls: Calls,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gate: Gate,
     pub(crate) stand_in: Option<Arc<StandIn>>,
+    pub(crate) results: Results,
+    /// The calls that go on.
+    pub(crate) live: HashMap<CallId, CallInfo>,
 }
 
 impl Follower {
-    /// Follows the agent for as long as it exists.
-    pub(crate) async fn follow(self, agent: AgentHandle, mut events: Receiver<AgentEvent>) {
+    /// Follows the agent until `over` is told, and takes what has been reported by then.
+    pub(crate) async fn follow(
+        mut self,
+        agent: AgentHandle,
+        mut events: Receiver<AgentEvent>,
+        mut over: oneshot::Receiver<()>,
+    ) {
         loop {
-            match events.recv().await {
+            let event = tokio::select! {
+                biased;
+                event = events.recv() => event,
+                // An error says that nobody can tell any more, which comes to the same.
+                _ = &mut over => break,
+            };
+            match event {
                 Ok(event) => self.take(&event),
                 Err(RecvError::Closed) => return,
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::error!(missed, "the record of calls fell behind and has gaps");
-                    let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
-                    self.calls.keep_live(&live, wall());
-                }
+                Err(RecvError::Lagged(missed)) => self.fell_behind(&agent, missed),
+            }
+        }
+        loop {
+            match events.try_recv() {
+                Ok(event) => self.take(&event),
+                Err(TryRecvError::Lagged(missed)) => self.fell_behind(&agent, missed),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
     }
 
-    fn take(&self, event: &AgentEvent) {
+    fn fell_behind(&mut self, agent: &AgentHandle, missed: u64) {
+        tracing::error!(missed, "the record of calls fell behind and has gaps");
+        let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
+        self.calls.keep_live(&live, wall());
+        self.live.retain(|call, _| live.contains(call));
+    }
+
+    fn take(&mut self, event: &AgentEvent) {
         let call = &event.call;
         match &event.kind {
             EventKind::Started(info) => {
                 self.calls.started(info);
+                self.live.insert(call.clone(), info.clone());
                 self.metrics.started();
                 self.gate.begun();
             }
@@ -47,6 +88,14 @@ impl Follower {
             EventKind::Ended { summary, stats, .. } => {
                 self.calls.ended(call, summary);
                 self.metrics.ended(summary, stats);
+                if let Some(info) = self.live.remove(call) {
+                    let turns = stats.turns.iter().filter_map(|turn| turn.first_frame);
+                    self.results.submit(Write {
+                        info,
+                        summary: summary.clone(),
+                        latency: Latency::of(turns),
+                    });
+                }
                 if let Some(stand_in) = &self.stand_in {
                     stand_in.forget(call);
                 }

@@ -10,10 +10,13 @@ mod follow;
 mod gate;
 mod http;
 mod metrics;
+mod permission;
 mod persona;
+mod placed;
 mod service;
 mod signals;
 mod speech;
+mod stores;
 mod telemetry;
 
 use std::{env, process::ExitCode};

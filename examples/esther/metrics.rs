@@ -9,7 +9,7 @@ use std::{
 
 use novavoice::{
     agent::Counts, call::CallSummary, conversation::CallStats, model::Usage,
-    telephony::socket::Sockets,
+    telephony::socket::Sockets, transcript::spool::SpoolHealth,
 };
 
 /// What was counted since the start. Calls are counted when they end.
@@ -87,7 +87,13 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub(crate) fn render(&self, counts: Counts, sockets: &Sockets, stood_in: u64) -> String {
+    pub(crate) fn render(
+        &self,
+        counts: Counts,
+        sockets: &Sockets,
+        stood_in: u64,
+        spool: Option<&SpoolHealth>,
+    ) -> String {
         let totals = self.lock();
         let stats = sockets.stats();
         let mut text = Text::default();
@@ -195,6 +201,19 @@ impl Metrics {
             "Sockets closed because the peer broke the protocol.",
             stats.violations,
         );
+        if let Some(spool) = spool {
+            text.gauge(
+                "spool_waiting",
+                "Starts, lines and ends that the store of calls does not have yet.",
+                spool.waiting,
+            );
+            text.gauge("spool_bytes", "What they take on the disk.", spool.bytes);
+            text.counter(
+                "spool_refused_total",
+                "Of them, what the store refused for good.",
+                spool.refused,
+            );
+        }
         text.histogram(
             "reply_latency_seconds",
             "From the end of the caller's words to the first frame of the reply.",

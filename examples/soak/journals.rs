@@ -48,6 +48,7 @@ fn setup() -> Setup {
         tools: Arc::default(),
         offered: None,
         greeting: Some("The call is connected. Greet the caller.".to_owned()),
+        answering: None,
         session_limit: Some(480 * SECOND),
         jitter: 0.25,
         filler: Some(comfort_tone(SampleRate::Hz16000)),

@@ -23,8 +23,9 @@ use super::{
     tools::ToolRuns,
 };
 use crate::{
+    answer::{AnsweredBy, BeepDetector},
     audio::{comfort_tone, vad::VoiceDetector},
-    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome},
     clock,
     conversation::{Action, Command, EndReason, Input, Notice, Setup, Step},
     duplex::Duplex,
@@ -74,6 +75,9 @@ where
         tools: tools.specs(),
         offered: prompt.tools,
         greeting: info.greeting.clone().or(prompt.greeting),
+        answering: prompt
+            .answering
+            .filter(|_| info.direction == Direction::Outbound),
         session_limit: capabilities.max_session,
         jitter: jitter(&info.id),
         filler: parts.config.filler.then(|| comfort_tone(info.rate)),
@@ -92,6 +96,7 @@ where
         sessions: Sessions::new(&parts.shared),
         tools: ToolRuns::new(tools, info.clone(), lead, &parts.shared.tasks),
         detector: (parts.detector)(),
+        tones: BeepDetector::new(),
         seeds,
         parts: &parts,
         recorder: &recorder,
@@ -102,6 +107,7 @@ where
 
     let mut summary = summarise(
         &reason,
+        stats.answered_by,
         clock::wall(),
         clock::now().saturating_duration_since(began),
     );
@@ -140,6 +146,7 @@ struct Call<'a, M, S, L> {
     sessions: Sessions,
     tools: ToolRuns,
     detector: Box<dyn VoiceDetector>,
+    tones: BeepDetector,
     seeds: Seeds,
     parts: &'a Arc<Parts<M, S, L>>,
     recorder: &'a Recorder,
@@ -185,11 +192,16 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
         }
     }
 
-    /// Lets the detector hear the caller, and passes on what changed.
+    /// Lets the detectors hear the caller, and passes on what changed.
     fn listen(&mut self, frame: &crate::audio::AudioFrame) {
         let voice = self.detector.hear(frame);
         if voice != self.conversation.hears_voice() {
             self.conversation.handle(clock::now(), Input::Voice(voice));
+        }
+        if self.conversation.listens_for_tones()
+            && let Some(sound) = self.tones.listen(frame)
+        {
+            self.conversation.handle(clock::now(), Input::Sound(sound));
         }
     }
 
@@ -233,6 +245,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Publish(notice) => self.entry.publish(match notice {
                 Notice::State { old, new } => EventKind::State { old, new },
                 Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
+                Notice::AnsweredBy(verdict) => EventKind::AnsweredBy(verdict),
                 Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
                 Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
@@ -303,9 +316,20 @@ async fn look_up<L: LeadStore>(leads: &L, deadline: Duration, info: &CallInfo) -
     }
 }
 
-fn summarise(reason: &EndReason, ended: jiff::Timestamp, duration: Duration) -> CallSummary {
+fn summarise(
+    reason: &EndReason,
+    answered_by: Option<AnsweredBy>,
+    ended: jiff::Timestamp,
+    duration: Duration,
+) -> CallSummary {
     let (status, outcome) = match reason {
         EndReason::ModelFailed(_) => (CallStatus::Failed, Outcome::Failed),
+        _ if answered_by == Some(AnsweredBy::MachineScreening) => {
+            (CallStatus::Voicemail, Outcome::Screened)
+        }
+        _ if answered_by.is_some_and(AnsweredBy::is_machine) => {
+            (CallStatus::Voicemail, Outcome::Voicemail)
+        }
         EndReason::CallerHungUp
         | EndReason::AgentHungUp
         | EndReason::Aborted

@@ -286,6 +286,7 @@ mod tests {
             tools: Arc::default(),
             offered: None,
             greeting: None,
+            answering: None,
             session_limit: None,
             jitter: 0.0,
             filler: None,

@@ -8,7 +8,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::{
     audio::vad::VoiceDetector,
     call::CallInfo,
-    conversation::{self, Command},
+    conversation::{self, Answering, Command},
     error::{ProviderError, ProviderErrorKind},
     journal::JournalFolder,
     lead::{Lead, LeadStore},
@@ -128,13 +128,16 @@ impl Default for AgentConfig {
 }
 
 /// What the model is told at the start of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Prompt {
     /// The system prompt.
     pub instructions: String,
     /// What makes the model speak first: it answers these words as if the caller had said them.
     pub greeting: Option<String>,
+    /// What is done about whoever answers, on calls that we placed: the agent finds out before it
+    /// speaks. `None`: it speaks at once.
+    pub answering: Option<Answering>,
     /// The voice, by the model's own name for it. `None`: the one that the model is set to.
     pub voice: Option<String>,
     /// Only these of the agent's tools, by name. `None`: all.
@@ -147,6 +150,7 @@ impl Prompt {
         Self {
             instructions: instructions.into(),
             greeting: None,
+            answering: None,
             voice: None,
             tools: None,
         }
@@ -156,6 +160,13 @@ impl Prompt {
     #[must_use]
     pub fn with_greeting(mut self, greeting: impl Into<String>) -> Self {
         self.greeting = Some(greeting.into());
+        self
+    }
+
+    /// Lets the agent find out who answers a call that we placed, and says what follows.
+    #[must_use]
+    pub fn with_answering(mut self, answering: Answering) -> Self {
+        self.answering = Some(answering);
         self
     }
 

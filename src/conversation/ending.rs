@@ -101,6 +101,7 @@ impl Conversation {
             Timer::Rollover,
             Timer::Reopen,
             Timer::Filler,
+            Timer::Answer,
             Timer::Idle,
             Timer::Length,
         ] {

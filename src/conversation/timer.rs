@@ -31,6 +31,8 @@ pub(super) enum Timer {
     Reopen,
     /// The caller would notice that nobody is there.
     Filler,
+    /// Who answered is to be judged, or waited for long enough.
+    Answer,
     /// The caller's silence is to be looked at.
     Idle,
     /// The call comes near its longest.

@@ -9,7 +9,9 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Answering;
 use crate::{
+    answer::{Sound, Verdict},
     audio::{AudioFrame, SampleRate},
     call::{LegCapabilities, Party},
     error::ProviderErrorKind,
@@ -36,6 +38,10 @@ pub enum Input {
     Call(CallEvent),
     /// The local voice detector hears the caller begin (`true`) or stop (`false`) to speak.
     Voice(bool),
+    /// A tone on the caller's line. Asked for while [`Conversation::listens_for_tones`] says so.
+    ///
+    /// [`Conversation::listens_for_tones`]: super::Conversation::listens_for_tones
+    Sound(Sound),
     /// The session that was asked for is open.
     ModelOpened(SessionId),
     /// A session reports.
@@ -199,7 +205,7 @@ impl Action {
 }
 
 /// What observers are told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice {
@@ -217,6 +223,8 @@ pub enum Notice {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
     /// A tool was started.
     ToolCalled {
         /// Names this use within the call.
@@ -312,6 +320,10 @@ pub struct Setup {
     pub offered: Option<Vec<String>>,
     /// What makes the model speak first, if it should.
     pub greeting: Option<String>,
+    /// What is done about whoever answers a call that we placed. `None`: the agent speaks as soon
+    /// as it can, as on calls that come in.
+    #[serde(default)]
+    pub answering: Option<Answering>,
     /// The model ends a session after this long; `None`: never.
     pub session_limit: Option<Duration>,
     /// Between -1 and 1, different for each call: spreads the rollovers of calls that began

@@ -280,6 +280,8 @@ fn name(input: &Input) -> &'static str {
         Input::Call(CallEvent::Played(_)) => "a mark was played",
         Input::Call(CallEvent::Muted(true)) => "mute",
         Input::Call(CallEvent::Muted(false)) => "the end of mute",
+        Input::Call(CallEvent::AnsweredBy(_)) => "the carrier's word on who answered",
+        Input::Sound(_) => "a tone",
         Input::Call(CallEvent::TransferFailed(_)) => "a transfer failed",
         Input::Call(CallEvent::DtmfFailed(_)) => "keys were not pressed",
         Input::Call(CallEvent::HungUp) => "the caller hung up",

@@ -35,6 +35,7 @@ fn header(rate: SampleRate, audio: bool) -> Header {
         tools: Arc::default(),
         offered: None,
         greeting: Some("Greet the caller.".to_owned()),
+        answering: None,
         session_limit: Some(Duration::from_secs(480)),
         jitter: -0.123,
         filler: Some(comfort_tone(rate)),

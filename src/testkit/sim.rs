@@ -86,6 +86,7 @@ impl Sim {
             tools: Arc::default(),
             offered: None,
             greeting: None,
+            answering: None,
             session_limit: None,
             jitter: 0.0,
             filler: None,

@@ -1,5 +1,6 @@
 //! The conversation core in simulated time.
 
+mod answering;
 mod barge_in;
 mod endings;
 mod invariants;
@@ -12,4 +13,5 @@ mod silence;
 mod tool_invariants;
 mod tools;
 mod tools_move;
+mod transcripts;
 mod turns;

@@ -8,7 +8,7 @@ use novavoice::{
     audio::{AudioFrame, SampleRate, comfort_tone},
     call::LegCapabilities,
     conversation::{Command, Config, EndReason, Input, SessionId, Setup},
-    model::{ModelEvent, Said},
+    model::{ModelEvent, ReplyId, Said, Usage},
     telephony::CallEvent,
     testkit::sim::Sim,
     transcript::Speaker,
@@ -29,6 +29,7 @@ fn setup() -> Setup {
         tools: Arc::default(),
         offered: None,
         greeting: None,
+        answering: None,
         session_limit: Some(Duration::from_secs(480)),
         jitter: 0.0,
         filler: Some(comfort_tone(SampleRate::Hz16000)),
@@ -180,6 +181,96 @@ fn a_model_that_never_stops_is_left_before_the_limit_and_asked_to_go_on() {
     );
     let (at, _) = sim.fed(sim.talking()).next().expect("fed");
     assert!(at <= Duration::from_millis(465_500), "{at:?}");
+}
+
+/// A twelve-minute monologue with all its audio: one reply that outlives its session, and the
+/// next that goes on.
+#[test]
+fn a_monologue_moves_in_time_and_is_heard_and_written_down_whole() {
+    let mut sim = call();
+    let mut reply = (SessionId(1), ReplyId(1));
+    let mut said = Vec::new();
+    for number in 1..=240_u8 {
+        let session = sim.talking();
+        if session != reply.0 {
+            // The old session's reply is over with it.
+            sim.input(Input::ModelEnded(reply.0, None));
+            reply = (session, ReplyId(1));
+        }
+        let text = format!("This is sentence number {number} of the sermon.");
+        sim.model(ModelEvent::Caption(reply.1, text.clone()));
+        for _ in 0..150 {
+            let frame = AudioFrame::new(vec![number; 640].into(), SampleRate::Hz16000);
+            sim.model(ModelEvent::Audio(reply.1, frame));
+        }
+        sim.model(ModelEvent::AgentSaid(text.clone()));
+        said.push(text);
+        // The model is a little faster than the ear, and the caller is there and silent.
+        sim.caller(false, 2_980 * MS);
+        if let Some(next) = sim
+            .sessions()
+            .0
+            .last()
+            .copied()
+            .filter(|next| *next > session)
+        {
+            sim.input(Input::ModelOpened(next));
+        }
+    }
+    sim.model(ModelEvent::ReplyEnded(reply.1));
+    sim.run_for(30 * SECOND);
+    assert_eq!(sim.stats().rollovers, 1);
+    let (at, _) = sim.fed(reply.0).next().expect("fed");
+    assert!(at <= Duration::from_millis(465_500), "{at:?}");
+    let sounded: Vec<u8> = sim.sounded().map(|(_, frame)| frame.pcm()[0]).collect();
+    let whole: Vec<u8> = (1..=240_u8).flat_map(|number| [number; 150]).collect();
+    assert_eq!(sounded, whole, "every frame once and in order");
+    assert_eq!(sim.stats().underruns, 0);
+    let lines: Vec<&str> = sim.lines().iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.join(" "), said.join(" "));
+    assert!(sim.told()[0].contains("Go on"), "{:?}", sim.told());
+}
+
+#[test]
+fn final_text_of_the_old_session_never_lands_in_a_reply_of_the_new_one() {
+    let mut sim = call();
+    sim.run_for(358 * SECOND);
+    sim.says("Shall we say ten o'clock?", SECOND);
+    sim.run_for(3 * SECOND);
+    open(&mut sim, 2);
+    sim.run_for(SECOND);
+    let old = SessionId(1);
+    sim.says("On Tuesday, then.", SECOND);
+    for text in ["Shall we say 10?", "Something quite different."] {
+        sim.input(Input::Model(old, ModelEvent::AgentSaid(text.to_owned())));
+    }
+    sim.run_for(20 * SECOND);
+    let agent: Vec<&str> = sim.lines().iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(agent.len(), 2);
+    assert!(agent[0].starts_with("Shall we say"), "{agent:?}");
+    assert_eq!(agent[1], "On Tuesday, then.");
+}
+
+/// Nova Sonic checklist 24.
+#[test]
+fn tokens_are_summed_over_the_sessions_of_a_call() {
+    let mut sim = call();
+    let usage = |n: u64| Usage {
+        input_speech_tokens: n,
+        input_text_tokens: 2 * n,
+        output_speech_tokens: 3 * n,
+        output_text_tokens: 4 * n,
+    };
+    sim.model(ModelEvent::Usage(usage(1)));
+    sim.run_for(361 * SECOND);
+    open(&mut sim, 2);
+    sim.run_for(SECOND);
+    sim.model(ModelEvent::Usage(usage(10)));
+    // What the old session counts while it closes belongs to the call, too.
+    let late = ModelEvent::Usage(usage(100));
+    sim.input(Input::Model(SessionId(1), late));
+    assert_eq!(sim.stats().usage, usage(111));
 }
 
 /// Nova Sonic checklist 38.

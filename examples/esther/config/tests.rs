@@ -89,6 +89,7 @@ fn every_setting_is_read_by_its_name() {
         ("VONAGE_SIGNATURE_SECRET", "secret-of-the-signature"),
         ("VONAGE_FROM_NUMBER", "12125550100"),
         ("VONAGE_API_URL", "http://127.0.0.1:9003"),
+        ("VONAGE_CALLS_PER_SECOND", "30"),
         ("LEAD_STORE", "sqlite"),
         ("CALL_STORE", "dynamodb"),
         ("DATA_DIR", "/tmp/data"),
@@ -141,6 +142,13 @@ fn every_setting_is_read_by_its_name() {
     assert_eq!(config.speech.choice, SpeechChoice::NovaSonic);
     assert_eq!(config.speech.session_limit, Some(Duration::from_secs(30)));
     assert_eq!(config.vonage.applications.len(), 2);
+    let account = config.vonage.account();
+    assert_eq!(
+        account.application_id.as_ref(),
+        config.vonage.applications.first()
+    );
+    assert_eq!(account.api_url, "http://127.0.0.1:9003");
+    assert_eq!((account.limits.calls, account.limits.requests), (30, 15));
     assert_eq!(
         config.vonage.from_number.expect("given").reveal(),
         "+12125550100"

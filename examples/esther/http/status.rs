@@ -45,9 +45,13 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let stood_in = app.stand_in.as_ref().map_or(0, |both| both.calls_taken());
+    let spool = app
+        .recording
+        .as_ref()
+        .and_then(|recording| recording.spool());
     let text = app
         .metrics
-        .render(app.agent.counts(), &app.sockets, stood_in);
+        .render(app.agent.counts(), &app.sockets, stood_in, spool.as_ref());
     ([(header::CONTENT_TYPE, PROMETHEUS)], text)
 }
 

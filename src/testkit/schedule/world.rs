@@ -96,6 +96,7 @@ impl<'a> World<'a> {
             tools: Arc::default(),
             offered: None,
             greeting: greeting.then(|| "Greet the caller.".to_owned()),
+            answering: None,
             session_limit,
             jitter,
             filler: Some(AudioFrame::silence(sound::RATE)),
