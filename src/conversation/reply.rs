@@ -261,15 +261,20 @@ impl Replies {
 
     /// Final text in words of its own belongs to the oldest sentence that has none.
     fn unlike_anything(&mut self, session: SessionId, text: &[Token]) {
-        let of_session = |reply: &&mut Reply| reply.source.0 == session;
-        let mut segments = self
-            .open
-            .iter_mut()
-            .filter(of_session)
-            .flat_map(|reply| &mut reply.segments);
+        let mut segments = self.open.iter().flat_map(|reply| &reply.segments);
         if segments.any(|segment| segment.has(text)) {
             return;
         }
+        // What the session before said is no news of this one.
+        let mut elsewhere = self
+            .open
+            .iter()
+            .filter(|reply| reply.source.0 != session)
+            .flat_map(|reply| &reply.segments);
+        if elsewhere.any(|segment| place(std::slice::from_ref(segment), text).is_some()) {
+            return;
+        }
+        let of_session = |reply: &&mut Reply| reply.source.0 == session;
         let mut segments = self
             .open
             .iter_mut()
