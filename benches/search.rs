@@ -1,6 +1,5 @@
 //! Searching 100,000 calls in SQLite: a page of 50, newest first. The file is built once, below the
 //! target folder, and used again by later runs.
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 
 use std::{hint::black_box, path::Path, time::Duration};
 

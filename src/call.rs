@@ -160,6 +160,8 @@ impl CallInfo {
             leg: LegCapabilities {
                 marks: false,
                 text: false,
+                transfer: false,
+                dtmf: false,
             },
             instructions: None,
             greeting: None,
@@ -168,7 +170,8 @@ impl CallInfo {
 }
 
 /// What a leg can do beyond carrying audio.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "built by providers; a new field must be answered by each"
@@ -179,6 +182,11 @@ pub struct LegCapabilities {
     pub marks: bool,
     /// Shows text: gets [`CallCommand::Show`](crate::telephony::CallCommand::Show).
     pub text: bool,
+    /// Can connect the caller with somebody else: obeys
+    /// [`CallCommand::Transfer`](crate::telephony::CallCommand::Transfer).
+    pub transfer: bool,
+    /// Can press keys: obeys [`CallCommand::SendDtmf`](crate::telephony::CallCommand::SendDtmf).
+    pub dtmf: bool,
 }
 
 /// How a call ended, or that it has not.

@@ -17,8 +17,10 @@ use std::{
 use futures::Stream;
 use jiff::Timestamp;
 use novavoice::{
-    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
+    audio::SampleRate,
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
     conversation::AgentState,
+    telephony::PlacedEnd,
     transcript::{Speaker, Utterance},
 };
 use serde_json::Value;
@@ -46,14 +48,57 @@ impl Calls {
     pub(crate) fn started(&self, info: &CallInfo) {
         let mut inner = self.lock();
         if let Some(record) = inner.records.get_mut(&info.id) {
-            return record.resume();
+            return record.resume(info);
         }
-        inner.last_number += 1;
-        let number = inner.last_number;
-        inner.by_age.insert(number, info.id.clone());
-        let record = Record::new(number, info.clone());
-        inner.records.insert(info.id.clone(), record);
-        inner.forget_oldest();
+        inner.insert(|number| Record::new(number, info.clone()));
+    }
+
+    /// The carrier has placed a call; nobody has answered yet.
+    pub(crate) fn placed(
+        &self,
+        call: &CallId,
+        remote: Option<&Party>,
+        local: Option<&Party>,
+        at: Timestamp,
+    ) {
+        let mut inner = self.lock();
+        if inner.records.contains_key(call) {
+            return;
+        }
+        let mut info = CallInfo::new(call.clone(), Direction::Outbound, at, SampleRate::Hz16000);
+        (info.remote, info.local) = (remote.cloned(), local.cloned());
+        inner.insert(|number| Record::placed(number, info));
+    }
+
+    /// The carrier says that a call that was placed is over. Where the agent talked, its own word
+    /// counts.
+    pub(crate) fn placed_ended(&self, call: &CallId, end: &PlacedEnd, at: Timestamp) {
+        self.with(call, |record| record.end_unanswered(end, at));
+    }
+
+    /// Whether a call was placed and has not reached the agent yet.
+    pub(crate) fn is_waiting(&self, call: &CallId) -> bool {
+        let inner = self.lock();
+        inner.records.get(call).is_some_and(Record::is_waiting)
+    }
+
+    /// How many calls were placed and have not reached the agent yet.
+    pub(crate) fn waiting(&self) -> usize {
+        let inner = self.lock();
+        let records = inner.records.values();
+        records.filter(|record| record.is_waiting()).count()
+    }
+
+    /// Whether a call is known to be over.
+    pub(crate) fn is_over(&self, call: &CallId) -> bool {
+        let inner = self.lock();
+        let record = inner.records.get(call);
+        record.is_some_and(|record| !record.is_live())
+    }
+
+    /// Whether there is a record of a call.
+    pub(crate) fn is_known(&self, call: &CallId) -> bool {
+        self.lock().records.contains_key(call)
     }
 
     /// Early words.
@@ -80,7 +125,10 @@ impl Calls {
     pub(crate) fn keep_live(&self, live: &[CallId], now: Timestamp) {
         let mut inner = self.lock();
         let records = inner.records.values_mut();
-        for record in records.filter(|record| record.is_live() && !live.contains(record.call())) {
+        let missed = |record: &&mut Record| {
+            record.is_live() && !record.is_waiting() && !live.contains(record.call())
+        };
+        for record in records.filter(missed) {
             let length = record.duration(now);
             let summary = CallSummary::new(CallStatus::Completed, Outcome::Completed, now, length);
             record.end(summary);
@@ -145,6 +193,15 @@ impl Calls {
 }
 
 impl Inner {
+    fn insert(&mut self, make: impl FnOnce(u64) -> Record) {
+        self.last_number += 1;
+        let record = make(self.last_number);
+        let call = record.call().clone();
+        self.by_age.insert(record.number(), call.clone());
+        self.records.insert(call, record);
+        self.forget_oldest();
+    }
+
     fn newest_first(&self, before: u64) -> impl Iterator<Item = &Record> {
         let ids = self.by_age.range(..before).rev();
         ids.filter_map(|(_, id)| self.records.get(id))

@@ -3,7 +3,9 @@
 
 use novavoice::{
     call::{CallInfo, Direction},
+    conversation::{Answering, OnMachine},
     lead::Lead,
+    model::scripted::FIRST_WORDS,
 };
 
 use crate::stores::Acquaintance;
@@ -68,6 +70,17 @@ pub(crate) fn greeting(call: &CallInfo) -> String {
         Direction::Outbound => OUTBOUND_OPENING,
     };
     format!("The call is connected. Open it with exactly these words: {opening}")
+}
+
+/// What Esther does about whoever answers a call of hers: she finds out before she speaks, and
+/// talks on with what turns out to be a machine.
+pub(crate) fn answering() -> Answering {
+    Answering::new(OnMachine::GoOn)
+}
+
+/// What makes Esther begin with these very words.
+pub(crate) fn opening(words: &str) -> String {
+    format!("The call is connected. {FIRST_WORDS} {words}")
 }
 
 /// A value from outside on one line and of modest length: it is data, and must not read like

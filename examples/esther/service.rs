@@ -39,7 +39,8 @@ use crate::{
     gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
-    persona,
+    permission::Permission,
+    persona, placed,
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
 };
@@ -73,12 +74,15 @@ impl Service {
         let listener = listen(&config).await?;
         let local = listener.local_addr()?;
         let (speech, stores) = tokio::join!(
-            speech::choose(&config.speech),
-            Stores::open(&config.stores, config.speech.region.as_deref()),
+            Box::pin(speech::choose(&config.speech)),
+            Box::pin(Stores::open(
+                &config.stores,
+                config.speech.region.as_deref()
+            )),
         );
         let (speech, stores) = (speech?, stores?);
-        prepare(&config, &stores).await;
-        let recording = Recording::open(&config, &stores).await?;
+        Box::pin(prepare(&config, &stores)).await;
+        let recording = Box::pin(Recording::open(&config, &stores)).await?;
         Self::assemble(config, listener, local, speech, stores, recording)
     }
 
@@ -108,6 +112,7 @@ impl Service {
         let browser = Browser::new(settings);
         let mut settings = VonageConfig::new(&public_url);
         settings.credentials = config.vonage.credentials();
+        settings.account = config.vonage.account();
         settings.allow_unsigned = takes_unsigned(&config, local);
         settings.tokens = tokens.clone();
         settings.admission = gate.admission();
@@ -120,6 +125,7 @@ impl Service {
         let mut settings = AgentConfig::default();
         settings.drain = config.drain;
         settings.max_calls = max_calls;
+        settings.journals = config.journals.folder;
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
@@ -128,6 +134,7 @@ impl Service {
             .prompt(|call, lead| {
                 Prompt::new(persona::instructions(call, lead))
                     .with_greeting(persona::greeting(call))
+                    .with_answering(persona::answering())
             })
             .config(settings)
             .build();
@@ -160,6 +167,7 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
+            permission: Permission::always(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -193,6 +201,12 @@ impl Service {
     /// run come to their end.
     pub(crate) async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
         let handle = self.agent.handle();
+        let placed = placed::follow(
+            self.follower.calls.clone(),
+            Arc::clone(&self.stores.calls),
+            self.vonage.progress(),
+        );
+        let placed = tokio::spawn(placed);
         let results = self.follower.results.clone();
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
         let (over, told) = oneshot::channel();
@@ -214,7 +228,8 @@ impl Service {
         });
         let http = tokio::spawn(http.into_future());
 
-        let (vonage, browser, readiness) = (self.vonage, self.browser, self.readiness.clone());
+        let (vonage, browser) = (self.vonage.clone(), self.browser);
+        let readiness = self.readiness.clone();
         let turned_to = stop.clone();
         let ending = tokio::spawn(async move {
             // What comes during the drain is turned away.
@@ -225,12 +240,29 @@ impl Service {
             reached(turned_to, Stop::Now).await;
             handle.abort();
         });
+        let (caller, asked) = (self.vonage, stop.clone());
+        let cancelling = tokio::spawn(async move {
+            reached(asked, Stop::Drain).await;
+            match caller.cancel_ringing().await {
+                Ok(0) => {}
+                Ok(calls) => tracing::info!(calls, "calls that still rang are cancelled"),
+                Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
+            }
+        });
         let served = self.agent.serve(reached(stop, Stop::Drain)).await;
+        if self.readiness.is_draining()
+            && tokio::time::timeout(LAST_ANSWERS, cancelling)
+                .await
+                .is_err()
+        {
+            tracing::warn!("some calls may still ring");
+        }
         ending.abort();
         drop(closing);
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
             tracing::debug!("some connections were still open");
         }
+        placed.abort();
         keeper.abort();
         // An error says that the follower has ended already.
         over.send(()).ok();

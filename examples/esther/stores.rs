@@ -24,7 +24,7 @@ pub(crate) use self::{
     keeper::keep,
     recording::Recording,
     results::{Results, Write},
-    tables::{Problem as TableProblem, is_made, problems_of, tables},
+    tables::{is_made, problems_of, tables},
 };
 
 /// The stores of this process. Cheap to clone; clones share everything.
@@ -90,6 +90,19 @@ impl Stores {
             calls_in,
             leads_in,
         })
+    }
+}
+
+impl Stores {
+    /// Makes the tables that are missing, where that is wanted.
+    pub(crate) async fn make_tables(&self, settings: &StoreSettings) -> anyhow::Result<()> {
+        if is_made(settings)
+            && let Some((dynamo, tables)) = tables(self, settings)
+        {
+            let made = dynamo.create_missing(&tables).await;
+            made.context("the tables cannot be made")?;
+        }
+        Ok(())
     }
 }
 

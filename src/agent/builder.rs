@@ -11,6 +11,7 @@ use crate::{
     lead::{self, Lead, LeadStore},
     model::SpeechModel,
     telephony::Telephony,
+    tool::Tools,
     transcript::{self, TranscriptSink},
 };
 
@@ -24,6 +25,7 @@ pub struct VoiceAgentBuilder<T = (), M = (), S = transcript::Discard, L = lead::
     leads: L,
     config: AgentConfig,
     prompt: PromptFn,
+    tools: Tools,
     detector: DetectorFn,
 }
 
@@ -39,6 +41,7 @@ impl VoiceAgent<(), (), transcript::Discard, lead::Discard> {
             prompt: Box::new(|_, _| {
                 Prompt::new("You are a friendly assistant on the phone. Keep replies short.")
             }),
+            tools: Tools::default(),
             detector: Box::new(vad::default_detector),
         }
     }
@@ -53,6 +56,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -63,6 +67,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -75,6 +80,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -85,6 +91,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -100,6 +107,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -110,6 +118,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -122,6 +131,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             transcripts,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -132,6 +142,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -142,6 +153,13 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
         prompt: impl Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync + 'static,
     ) -> Self {
         self.prompt = Box::new(prompt);
+        self
+    }
+
+    /// What the agent can do besides talking. Default: nothing. A model that uses no tools is
+    /// offered none.
+    pub fn tools(mut self, tools: Tools) -> Self {
+        self.tools = tools;
         self
     }
 
@@ -172,6 +190,7 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
             leads,
             config,
             prompt,
+            tools,
             detector,
         } = self;
         let shared = Arc::new(Shared::default());
@@ -185,6 +204,7 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
                 leads,
                 config,
                 prompt,
+                tools,
                 detector,
                 shared,
                 quota,

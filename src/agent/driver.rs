@@ -16,18 +16,23 @@ use super::{
     Parts,
     event::EventKind,
     handle::{Counted, Entry},
+    journaled::Journaled,
     recorder::Recorder,
+    seeds::Seeds,
     sessions::Sessions,
+    tools::ToolRuns,
 };
 use crate::{
+    answer::{AnsweredBy, BeepDetector},
     audio::{comfort_tone, vad::VoiceDetector},
-    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome},
     clock,
-    conversation::{Action, Command, Conversation, EndReason, Input, Notice, Setup, Step},
+    conversation::{Action, Command, EndReason, Input, Notice, Setup, Step},
     duplex::Duplex,
     lead::{Lead, LeadStore, PhoneNumber},
     model::{ModelCommand, SessionSeed, SpeechModel},
     telephony::{CallCommand, CallEvent, Leg},
+    tool::Tools,
     transcript::TranscriptSink,
 };
 
@@ -51,28 +56,48 @@ where
     let began = clock::now();
     let lead = look_up(&parts.leads, parts.config.lead_lookup, &info).await;
     let prompt = (parts.prompt)(&info, lead.as_ref());
-    let seed = SessionSeed::new(
+    let mut seed = SessionSeed::new(
         info.id.clone(),
         info.instructions.clone().unwrap_or(prompt.instructions),
         info.rate,
     );
+    seed.voice = prompt.voice;
     let capabilities = parts.model.capabilities();
+    let tools = match capabilities.tools {
+        true => parts.tools.clone(),
+        false => Tools::default(),
+    };
+    let seeds = Seeds::new(seed, tools.clone(), prompt.tools.as_deref());
     let setup = Setup {
         rate: info.rate,
         leg: info.leg,
         text_input: capabilities.text_input,
+        tools: tools.specs(),
+        offered: prompt.tools,
         greeting: info.greeting.clone().or(prompt.greeting),
+        answering: prompt
+            .answering
+            .filter(|_| info.direction == Direction::Outbound),
         session_limit: capabilities.max_session,
         jitter: jitter(&info.id),
         filler: parts.config.filler.then(|| comfort_tone(info.rate)),
         started: clock::wall(),
     };
+    let (conversation, journal) = Journaled::begin(
+        parts.config.journals.as_ref(),
+        &parts.shared,
+        &info,
+        parts.config.conversation.clone(),
+        setup,
+    );
     let call = Call {
-        conversation: Conversation::new(parts.config.conversation.clone(), setup, clock::now()),
+        conversation,
         leg: duplex,
         sessions: Sessions::new(&parts.shared),
+        tools: ToolRuns::new(tools, info.clone(), lead, &parts.shared.tasks),
         detector: (parts.detector)(),
-        seed,
+        tones: BeepDetector::new(),
+        seeds,
         parts: &parts,
         recorder: &recorder,
         entry: &entry,
@@ -82,6 +107,7 @@ where
 
     let mut summary = summarise(
         &reason,
+        stats.answered_by,
         clock::wall(),
         clock::now().saturating_duration_since(began),
     );
@@ -108,15 +134,20 @@ where
         summary,
         stats: Box::new(stats),
     });
+    if let Some(journal) = journal {
+        journal.finish(deadline).await;
+    }
 }
 
 /// A call's moving parts.
 struct Call<'a, M, S, L> {
-    conversation: Conversation,
+    conversation: Journaled,
     leg: Duplex<CallCommand, CallEvent>,
     sessions: Sessions,
+    tools: ToolRuns,
     detector: Box<dyn VoiceDetector>,
-    seed: SessionSeed,
+    tones: BeepDetector,
+    seeds: Seeds,
     parts: &'a Arc<Parts<M, S, L>>,
     recorder: &'a Recorder,
     entry: &'a Entry,
@@ -153,6 +184,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                     }
                 },
                 input = self.sessions.next() => input,
+                input = self.tools.next() => input,
                 Some(command) = self.commands.recv() => Input::Command(command),
                 () = sleep_until(wake.unwrap_or_else(far_future).into()), if wake.is_some() => Input::Tick,
             };
@@ -160,11 +192,16 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
         }
     }
 
-    /// Lets the detector hear the caller, and passes on what changed.
+    /// Lets the detectors hear the caller, and passes on what changed.
     fn listen(&mut self, frame: &crate::audio::AudioFrame) {
         let voice = self.detector.hear(frame);
         if voice != self.conversation.hears_voice() {
             self.conversation.handle(clock::now(), Input::Voice(voice));
+        }
+        if self.conversation.listens_for_tones()
+            && let Some(sound) = self.tones.listen(frame)
+        {
+            self.conversation.handle(clock::now(), Input::Sound(sound));
         }
     }
 
@@ -175,7 +212,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
         match action {
             Action::OpenModel(id) => {
                 self.sessions
-                    .open(id, Arc::clone(self.parts), self.seed.clone())
+                    .open(id, Arc::clone(self.parts), self.seeds.current())
             }
             Action::Brief(id, history) => self.sessions.command(id, ModelCommand::History(history)),
             Action::Feed(id, frame) => {
@@ -184,11 +221,19 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 }
             }
             Action::Tell(id, text) => self.sessions.command(id, ModelCommand::Text(text)),
+            Action::Answer(id, result) => {
+                self.sessions.command(id, ModelCommand::ToolResult(result));
+            }
+            Action::Configure(change) => self.seeds.configure(change),
             Action::CloseModel(id) => self.sessions.close(id),
             Action::Play(frame) => self.play(frame),
             Action::Mark(mark) => self.leg(CallCommand::Mark(mark)),
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
+            Action::Transfer(to) => self.leg(CallCommand::Transfer { to }),
+            Action::SendDtmf(keys) => self.leg(CallCommand::SendDtmf(keys)),
+            Action::CallTool(run, call) => self.tools.start(run, call),
+            Action::CancelTool(run) => self.tools.cancel(run),
             Action::HangUp { apologise } => self.leg(CallCommand::HangUp { apologise }),
             Action::Record(line) => {
                 if !self.recorder.record(line) {
@@ -200,6 +245,9 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Publish(notice) => self.entry.publish(match notice {
                 Notice::State { old, new } => EventKind::State { old, new },
                 Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
+                Notice::AnsweredBy(verdict) => EventKind::AnsweredBy(verdict),
+                Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
+                Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
             }),
             // Taken by the loop.
@@ -268,12 +316,24 @@ async fn look_up<L: LeadStore>(leads: &L, deadline: Duration, info: &CallInfo) -
     }
 }
 
-fn summarise(reason: &EndReason, ended: jiff::Timestamp, duration: Duration) -> CallSummary {
+fn summarise(
+    reason: &EndReason,
+    answered_by: Option<AnsweredBy>,
+    ended: jiff::Timestamp,
+    duration: Duration,
+) -> CallSummary {
     let (status, outcome) = match reason {
         EndReason::ModelFailed(_) => (CallStatus::Failed, Outcome::Failed),
+        _ if answered_by == Some(AnsweredBy::MachineScreening) => {
+            (CallStatus::Voicemail, Outcome::Screened)
+        }
+        _ if answered_by.is_some_and(AnsweredBy::is_machine) => {
+            (CallStatus::Voicemail, Outcome::Voicemail)
+        }
         EndReason::CallerHungUp
         | EndReason::AgentHungUp
         | EndReason::Aborted
+        | EndReason::Transferred
         | EndReason::NoTraffic => (CallStatus::Completed, Outcome::Completed),
     };
     CallSummary::new(status, outcome, ended, duration)

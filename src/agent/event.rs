@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
+    answer::Verdict,
     call::{CallId, CallInfo, CallSummary},
     conversation::{AgentState, CallStats, EndReason},
+    tool::ToolRunId,
     transcript::{Speaker, Utterance},
 };
 
@@ -42,6 +44,22 @@ pub enum EventKind {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
+    /// A tool was started.
+    ToolCalled {
+        /// Names this use within the call.
+        run: ToolRunId,
+        /// The tool.
+        name: String,
+    },
+    /// A tool is done with.
+    ToolAnswered {
+        /// Which use.
+        run: ToolRunId,
+        /// Whether it failed, ran out of time or was cancelled.
+        failed: bool,
+    },
     /// A line of the transcript, once the sink has acknowledged it.
     Utterance(Utterance),
     /// Something went wrong; the call may go on.
@@ -64,6 +82,11 @@ impl std::fmt::Debug for EventKind {
             Self::Started(info) => f.debug_tuple("Started").field(info).finish(),
             Self::State { old, new } => write!(f, "State({old} to {new})"),
             Self::Caption { speaker, .. } => write!(f, "Caption({speaker:?})"),
+            Self::AnsweredBy(verdict) => f.debug_tuple("AnsweredBy").field(verdict).finish(),
+            Self::ToolCalled { run, name } => write!(f, "ToolCalled({}, {name})", run.0),
+            Self::ToolAnswered { run, failed } => {
+                write!(f, "ToolAnswered({}, failed: {failed})", run.0)
+            }
             Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
             Self::Trouble(what) => f.debug_tuple("Trouble").field(what).finish(),
             Self::Ended { reason, .. } => f.debug_tuple("Ended").field(reason).finish(),

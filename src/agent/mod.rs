@@ -8,11 +8,13 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::{
     audio::vad::VoiceDetector,
     call::CallInfo,
-    conversation::{self, Command},
+    conversation::{self, Answering, Command},
     error::{ProviderError, ProviderErrorKind},
+    journal::JournalFolder,
     lead::{Lead, LeadStore},
     model::SpeechModel,
     telephony::{CallCommand, Leg, Telephony},
+    tool::Tools,
     transcript::TranscriptSink,
 };
 
@@ -24,8 +26,11 @@ pub use event::{AgentEvent, Counts, EventKind, LiveCall};
 
 mod driver;
 mod handle;
+mod journaled;
 mod recorder;
+mod seeds;
 mod sessions;
+mod tools;
 
 pub use handle::AgentHandle;
 use handle::Shared;
@@ -68,6 +73,7 @@ struct Parts<M, S, L> {
     leads: L,
     config: AgentConfig,
     prompt: PromptFn,
+    tools: Tools,
     detector: DetectorFn,
     shared: Arc<Shared>,
     /// One permit for each session that may be open.
@@ -101,6 +107,9 @@ pub struct AgentConfig {
     pub max_sessions: Option<usize>,
     /// How long the last lines of a call may take to be kept. Default: 10 s.
     pub record_deadline: Duration,
+    /// Where calls are written down so that they can be [run again](crate::journal). Default:
+    /// nowhere, since a journal holds every word of a call.
+    pub journals: Option<JournalFolder>,
 }
 
 impl Default for AgentConfig {
@@ -113,18 +122,26 @@ impl Default for AgentConfig {
             filler: true,
             max_sessions: None,
             record_deadline: Duration::from_secs(10),
+            journals: None,
         }
     }
 }
 
 /// What the model is told at the start of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Prompt {
     /// The system prompt.
     pub instructions: String,
     /// What makes the model speak first: it answers these words as if the caller had said them.
     pub greeting: Option<String>,
+    /// What is done about whoever answers, on calls that we placed: the agent finds out before it
+    /// speaks. `None`: it speaks at once.
+    pub answering: Option<Answering>,
+    /// The voice, by the model's own name for it. `None`: the one that the model is set to.
+    pub voice: Option<String>,
+    /// Only these of the agent's tools, by name. `None`: all.
+    pub tools: Option<Vec<String>>,
 }
 
 impl Prompt {
@@ -133,6 +150,9 @@ impl Prompt {
         Self {
             instructions: instructions.into(),
             greeting: None,
+            answering: None,
+            voice: None,
+            tools: None,
         }
     }
 
@@ -140,6 +160,27 @@ impl Prompt {
     #[must_use]
     pub fn with_greeting(mut self, greeting: impl Into<String>) -> Self {
         self.greeting = Some(greeting.into());
+        self
+    }
+
+    /// Lets the agent find out who answers a call that we placed, and says what follows.
+    #[must_use]
+    pub fn with_answering(mut self, answering: Answering) -> Self {
+        self.answering = Some(answering);
+        self
+    }
+
+    /// Lets the agent speak with this voice.
+    #[must_use]
+    pub fn with_voice(mut self, voice: impl Into<String>) -> Self {
+        self.voice = Some(voice.into());
+        self
+    }
+
+    /// Offers only these of the agent's tools.
+    #[must_use]
+    pub fn with_tools(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tools = Some(names.into_iter().map(Into::into).collect());
         self
     }
 }

@@ -134,7 +134,9 @@ impl Calendar for EmbeddedCalendar {
         let records = self.state.list(&collection, &range, PAGE, now).await?;
         let mut meetings = Vec::new();
         for record in records {
-            let uid = record.value["uid"].as_str().ok_or_else(|| damaged(&record))?;
+            let uid = record.value["uid"]
+                .as_str()
+                .ok_or_else(|| damaged(&record))?;
             if let Some((meeting, _)) = self.find(uid).await?
                 && meeting.end > now
             {

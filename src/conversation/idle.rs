@@ -3,7 +3,12 @@
 
 use std::time::Instant;
 
-use super::{Conversation, ending::Phase, timer::Timer};
+use super::{
+    Conversation,
+    answering::Answer,
+    ending::{Parting, Phase},
+    timer::Timer,
+};
 
 /// How long the caller has been silent, and what was done about it.
 #[derive(Debug)]
@@ -49,7 +54,11 @@ impl Conversation {
         let now = self.now;
         if self.hears_voice() {
             self.caller_active();
-        } else if self.awaits_reply || self.playout.is_audible(now) || self.links.open().is_none() {
+        } else if self.awaits_reply
+            || self.tools.is_running()
+            || self.playout.is_audible(now)
+            || self.links.open().is_none()
+        {
             // The agent has the word. Its questions deserve the whole time for an answer, but what
             // it says to a silent caller does not keep that caller on the line.
             self.idle.quiet = now;
@@ -63,7 +72,9 @@ impl Conversation {
             idle.nudge.map(|after| self.idle.quiet + after),
         );
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
+        if self.silence_is_meant() {
+            self.caller_active();
+        } else if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
             if due(goodbye) {
                 let words = idle.goodbye_text.clone();
                 self.say_goodbye(words);
@@ -75,6 +86,11 @@ impl Conversation {
             }
         }
         self.schedule_idle();
+    }
+
+    /// Whether nobody expects the other side to speak.
+    fn silence_is_meant(&self) -> bool {
+        self.hold.is_on(self.now) || self.answer.as_ref().is_some_and(Answer::is_waiting)
     }
 
     pub(super) fn schedule_idle(&mut self) {
@@ -112,7 +128,7 @@ impl Conversation {
             return;
         }
         if self.idle.wrapping_up || !self.setup.text_input {
-            return self.last_words();
+            return self.last_words(Parting::HangUp);
         }
         self.idle.wrapping_up = true;
         self.timers
@@ -124,7 +140,7 @@ impl Conversation {
     /// The agent says goodbye, and hangs up once that was heard.
     fn say_goodbye(&mut self, words: String) {
         self.tell(words);
-        self.last_words();
+        self.last_words(Parting::HangUp);
     }
 }
 

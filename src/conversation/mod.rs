@@ -19,12 +19,16 @@ use std::{
 };
 
 use crate::{
+    answer::Evidence,
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, Show},
     transcript::{Speaker, collapse_white_space},
 };
+
+mod answering;
+pub use answering::{Answering, OnMachine};
 
 mod config;
 pub use config::{BargeIn, Config, Idle as IdleConfig};
@@ -34,31 +38,40 @@ pub use stats::{CallStats, TurnLatency};
 
 mod vocabulary;
 pub use vocabulary::{
-    Action, AgentState, Command, EndReason, Input, Notice, SessionId, Setup, Step,
+    Action, AgentState, Command, EndReason, Input, Notice, Reconfigure, SessionId, Setup, Step,
 };
 
 mod caller;
 mod ending;
 mod feed;
+mod hold;
 mod idle;
 mod lines;
 mod link;
 mod playout;
+mod reconfigure;
 mod recovery;
 mod reply;
 mod rollover;
 mod timer;
+mod tools;
+mod transfer;
+mod wording;
 
+use answering::Answer;
 use caller::CallerWords;
-use ending::Phase;
+use ending::{Parting, Phase};
 use feed::Feed;
+use hold::Hold;
 use idle::Idle;
 use link::{Active, Links};
 use playout::{Out, Playout};
+use reconfigure::Wish;
 use recovery::Attempts;
 use reply::{Replies, ReplyKey};
 use stats::{Stage, TurnClock};
 use timer::{Timer, Timers};
+use tools::Tools;
 
 /// One call: what was said, what is being said, and what to do next.
 #[derive(Debug)]
@@ -73,6 +86,8 @@ pub struct Conversation {
     has_opened: bool,
     attempts: Attempts,
     standby_failed: bool,
+    wish: Option<Wish>,
+    tools: Tools,
     state: AgentState,
     awaits_reply: bool,
     /// Since when the caller's voice is heard.
@@ -84,6 +99,9 @@ pub struct Conversation {
     /// The lines so far, for a session that was not there.
     said: Vec<(Instant, Said)>,
     idle: Idle,
+    hold: Hold,
+    /// Who answered; of calls that we placed.
+    answer: Option<Answer>,
     last_traffic: Instant,
     keys: String,
     seq: u64,
@@ -102,13 +120,19 @@ pub struct Conversation {
 impl Conversation {
     /// A call that begins `now`.
     #[must_use]
-    pub fn new(config: Config, setup: Setup, now: Instant) -> Self {
+    pub fn new(config: Config, mut setup: Setup, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Traffic, now + config.no_traffic);
         if let Some(longest) = config.max_call {
             timers.set(Timer::Length, now + longest.saturating_sub(config.wrap_up));
         }
         let links = Links::new(now);
+        let mut playout = Playout::new(config.lead, setup.leg.marks);
+        let answering = setup.answering.take();
+        let answer = answering.map(|policy| Answer::new(policy, setup.greeting.take(), now));
+        if answer.is_some() {
+            playout.hold();
+        }
         let first = Action::OpenModel(SessionId(1));
         let mut call = Self {
             epoch: now,
@@ -118,9 +142,13 @@ impl Conversation {
             has_opened: false,
             attempts: Attempts::default(),
             standby_failed: false,
+            wish: None,
+            tools: Tools::offering(setup.offered.clone()),
             voice_changed: now,
             said: Vec::new(),
             idle: Idle::new(now),
+            hold: Hold::default(),
+            answer,
             state: AgentState::Initializing,
             awaits_reply: false,
             voice: None,
@@ -131,7 +159,7 @@ impl Conversation {
             feed: Feed::new(setup.rate, now),
             framer: None,
             resampler: None,
-            playout: Playout::new(config.lead, setup.leg.marks),
+            playout,
             replies: Replies::default(),
             caller: CallerWords::default(),
             turn: TurnClock::default(),
@@ -142,6 +170,7 @@ impl Conversation {
             setup,
         };
         call.schedule_idle();
+        call.on_answer_time();
         call
     }
 
@@ -154,12 +183,15 @@ impl Conversation {
         match input {
             Input::Call(event) => self.on_call(event),
             Input::Voice(voice) => self.on_voice(voice),
+            Input::Sound(sound) => self.on_evidence(sound.into()),
             Input::ModelOpened(session) => self.on_model_opened(session),
             Input::Model(session, event) if self.links.is_active(session) => {
                 self.on_model(session, event)
             }
             Input::Model(session, event) => self.on_old_model(session, event),
             Input::ModelEnded(session, error) => self.on_model_ended(session, error),
+            Input::ToolDone(run, output) => self.on_tool_done(run, output),
+            Input::ToolProgress(run, text) => self.on_tool_progress(run, &text),
             Input::Command(command) => self.on_command(command),
             Input::NotFed => self.stats.frames_dropped += 1,
             Input::NotPlayed => self.stats.frames_unplayed += 1,
@@ -235,6 +267,9 @@ impl Conversation {
             }
             // The feed fills the gap by itself.
             CallEvent::Muted(muted) => self.on_muted(muted),
+            CallEvent::AnsweredBy(verdict) => self.on_evidence(Evidence::Carrier(verdict)),
+            CallEvent::TransferFailed(kind) => self.on_transfer_failed(kind),
+            CallEvent::DtmfFailed(kind) => self.on_dtmf_failed(kind),
             CallEvent::HungUp => self.on_hung_up(),
         }
     }
@@ -265,6 +300,8 @@ impl Conversation {
                     .set(Timer::Resume, self.now + self.config.barge_in.confirm);
             }
         }
+        self.hold.hear(self.now, voice);
+        self.on_evidence(Evidence::Voice(voice));
     }
 
     /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
@@ -295,9 +332,10 @@ impl Conversation {
         }
         match event {
             ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(&text);
+                self.replies.final_text(session, &text);
                 self.commit(false);
             }
+            ModelEvent::Caption(_, text) => self.replies.unheard_caption(&text),
             ModelEvent::Usage(usage) => self.stats.usage += usage,
             // While the call goes on, the session that followed hears these words again.
             ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
@@ -307,36 +345,37 @@ impl Conversation {
 
     fn on_model_ended(&mut self, session: SessionId, error: Option<ProviderErrorKind>) {
         if self.links.is_active(session) {
-            if matches!(self.phase, Phase::Live | Phase::LastWords) {
+            if self.is_going_on() {
                 return self.on_active_lost(error);
             }
             self.links.active = Active::Lost;
         } else if self.links.is_standby(session) {
-            self.on_standby_ended();
+            self.on_standby_ended(session, error.as_ref());
         } else {
             self.links.closed(session);
         }
-        if let Phase::Closing(reason) = &self.phase
-            && self.links.is_empty()
-        {
-            let reason = reason.clone();
-            self.finish(reason);
-        }
+        self.finish_when_closed();
     }
 
     fn on_model(&mut self, session: SessionId, event: ModelEvent) {
         match event {
-            ModelEvent::SpeechStarted => self.caller.voice_started(self.now),
+            // The local detector is earlier, where it hears anything.
+            ModelEvent::SpeechStarted if self.hears_voice() => {}
+            ModelEvent::SpeechStarted => {
+                self.caller.voice_started(self.now);
+                self.caller.voice_stopped(self.now);
+            }
             ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
             ModelEvent::Caption(reply, text) => self.on_caption(session, reply, &text),
             ModelEvent::Audio(reply, audio) => self.on_reply_audio(session, reply, audio),
             ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(&text);
+                self.replies.final_text(session, &text);
                 self.commit(false);
             }
             ModelEvent::Interrupted => self.cut(),
             ModelEvent::ReplyEnded(reply) => self.on_reply_ended(session, reply),
             ModelEvent::Usage(usage) => self.stats.usage += usage,
+            ModelEvent::ToolCall(call) => self.on_tool_call(session, call),
         }
     }
 
@@ -357,14 +396,18 @@ impl Conversation {
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
         self.awaits_reply = self.is_going_on();
+        self.tools.caller_said();
         self.refresh();
+        self.on_hold_words(&text);
+        self.on_evidence(Evidence::Text(text));
     }
 
     fn on_caption(&mut self, session: SessionId, reply: ReplyId, text: &str) {
         let Some(key) = self.reply(session, reply) else {
-            return;
+            return self.replies.unheard_caption(text);
         };
         self.turn.reach(Stage::FirstText, self.now);
+        self.tools.replied();
         self.replies.caption(key, text);
         self.caption(Speaker::Agent, collapse_white_space(text));
     }
@@ -424,11 +467,14 @@ impl Conversation {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::HangUp if self.phase == Phase::Live => self.last_words(),
+            Command::HangUp if self.phase == Phase::Live => self.last_words(Parting::HangUp),
             Command::Abort if self.is_going_on() => {
                 self.hang_up(EndReason::Aborted);
             }
             Command::Tell(text) => self.tell(text),
+            Command::Transfer { to } => self.transfer(to),
+            Command::SendDtmf(keys) => self.press(keys),
+            Command::Reconfigure(change) => self.reconfigure(change),
             Command::HangUp | Command::Abort => {}
         }
     }
@@ -438,6 +484,7 @@ impl Conversation {
             return;
         }
         self.caller_active();
+        self.off_hold();
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
         }
@@ -481,7 +528,12 @@ impl Conversation {
             self.commit(false);
         }
         if self.timers.take_due(Timer::CallerText, now) {
-            self.commit_caller();
+            if self.hears_voice() && self.caller.may_go_on(now) {
+                let again = now + self.config.caller_text_wait;
+                self.timers.set(Timer::CallerText, again);
+            } else {
+                self.commit_caller();
+            }
         }
         if self.timers.take_due(Timer::Keys, now) {
             let keys: Vec<String> = self.keys.drain(..).map(String::from).collect();
@@ -498,11 +550,17 @@ impl Conversation {
         if self.timers.take_due(Timer::Rollover, now) {
             self.on_rollover_time();
         }
+        if self.timers.take_due(Timer::Tools, now) {
+            self.on_tools_time();
+        }
         if self.timers.take_due(Timer::Reopen, now) {
             self.reopen();
         }
         if self.timers.take_due(Timer::Filler, now) {
             self.on_filler_time();
+        }
+        if self.timers.take_due(Timer::Answer, now) {
+            self.on_answer_time();
         }
         if self.timers.take_due(Timer::Idle, now) {
             self.on_idle_time();
@@ -515,7 +573,8 @@ impl Conversation {
         }
         if self.timers.take_due(Timer::Ending, now) {
             match self.phase.clone() {
-                Phase::LastWords => self.hang_up(EndReason::AgentHungUp),
+                Phase::LastWords(_) => self.leave(),
+                Phase::Transferring => self.on_transfer_failed(ProviderErrorKind::TimedOut),
                 Phase::HangingUp(reason) => self.close(reason),
                 Phase::Closing(reason) => self.finish(reason),
                 Phase::Live | Phase::Over => {}
@@ -549,8 +608,9 @@ impl Conversation {
     fn on_heard(&mut self) {
         let now = self.now;
         self.playout.settle(now);
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        let closed = self.replies.heard(now, self.playout.heard(), empty);
+        let closed = self
+            .replies
+            .heard(now, self.playout.heard(), self.all_is_heard());
         if closed > 0 {
             if self.setup.leg.text {
                 self.actions
@@ -562,6 +622,17 @@ impl Conversation {
         self.schedule_heard();
         self.refresh();
         self.end_after_last_words();
+    }
+
+    /// Whether everything that came of the model was heard, the beginning of a frame that waits for
+    /// its other half included.
+    fn all_is_heard(&self) -> bool {
+        let waits = |framer: &Framer| framer.pending_bytes() > 0;
+        let begun = self
+            .framer
+            .as_ref()
+            .is_some_and(|(_, framer, _)| waits(framer));
+        self.playout.is_empty() && !self.playout.is_paused() && !begun
     }
 
     fn on_marks_overdue(&mut self) {
@@ -632,9 +703,10 @@ impl Conversation {
             }
             self.turn.close(&mut self.stats.turns);
         }
-        if self.phase == Phase::LastWords {
-            self.timers.set(Timer::LastChance, self.now + LAST_CHANCE);
+        if matches!(self.phase, Phase::LastWords(_)) {
+            self.allow_last_words();
         }
+        self.interrupt_tools();
         self.schedule_heard();
         self.commit(false);
         self.refresh();
@@ -695,6 +767,8 @@ impl Conversation {
         let key = self.replies.key(session, reply)?;
         if new {
             self.feed.answered(self.hears_voice());
+            // Something came of it.
+            self.timers.stop(Timer::LastChance);
         }
         Some(key)
     }
@@ -725,7 +799,7 @@ impl Conversation {
             AgentState::Initializing
         } else if self.playout.is_audible(self.now) {
             AgentState::Speaking
-        } else if self.awaits_reply {
+        } else if self.awaits_reply || self.tools.is_awaited() {
             AgentState::Thinking
         } else {
             AgentState::Listening
@@ -740,9 +814,6 @@ impl Conversation {
 
 /// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
 const MAX_MISTRUST: u32 = 4;
-
-/// How long a caller who spoke over the last words has for a sentence that the model understands.
-const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 /// Text in bytes that may wait for a session: far more than anybody says in the seconds that it
 /// takes, far less than a model refuses.

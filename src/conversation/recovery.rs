@@ -35,6 +35,10 @@ impl Conversation {
         let kind = error.unwrap_or(ProviderErrorKind::Closed);
         self.actions
             .push_back(Action::Publish(Notice::Trouble(kind.clone())));
+        let opening = match self.links.active {
+            Active::Opening { id, .. } => Some(id),
+            Active::Open { .. } | Active::Lost => None,
+        };
         let lived = match std::mem::replace(&mut self.links.active, Active::Lost) {
             Active::Open { born, .. } => self.now.saturating_duration_since(born),
             Active::Opening { .. } | Active::Lost => Duration::ZERO,
@@ -51,14 +55,19 @@ impl Conversation {
         if kind == ProviderErrorKind::Policy {
             self.attempts.refused += 1;
         }
+        self.move_tools(None);
         if self.switch() {
             return;
         }
         self.end_what_was_coming();
+        if !self.is_going_on() {
+            // Those were the last words.
+            return;
+        }
         if let Standby::Opening { id, born } = self.links.standby {
             self.links.standby = Standby::None;
             self.links.active = Active::Opening { id, born };
-        } else if self.attempts.is_hopeless(&kind) {
+        } else if !self.wish_failed(opening, Some(&kind)) && self.attempts.is_hopeless(&kind) {
             return self.give_up(kind);
         } else {
             self.timers
@@ -86,6 +95,7 @@ impl Conversation {
             return;
         };
         self.links.active = Active::Open { id, born };
+        self.adopt(id);
         self.timers.stop(Timer::Filler);
         let first = !self.has_opened;
         self.has_opened = true;

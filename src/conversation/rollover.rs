@@ -8,15 +8,15 @@
 use std::time::Duration;
 
 use super::{
-    Action, Conversation,
+    Action, Conversation, SessionId,
     link::{Active, Standby},
     timer::Timer,
 };
-use crate::{model::Said, transcript::Speaker};
+use crate::{error::ProviderErrorKind, model::Said, transcript::Speaker};
 
 /// How quiet it must be for the call to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Quiet {
+pub(super) enum Quiet {
     /// Nobody speaks, nobody is waited for, and everything was heard.
     Full,
     /// The model has nothing more to say for now, though the caller may still be listening to it.
@@ -28,17 +28,22 @@ enum Quiet {
 }
 
 impl Conversation {
-    /// The limit of the session that talks has come nearer.
+    /// The limit of the session that talks has come nearer, or another one is wished for.
     pub(super) fn on_rollover_time(&mut self) {
-        let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
+        let Some(born) = self.links.born() else {
             return;
         };
-        let plan = Plan::new(limit, self.setup.jitter);
+        if !self.is_going_on() {
+            return;
+        }
+        let plan = Plan::new(self.setup.session_limit, self.setup.jitter);
         let age = self.now.saturating_duration_since(born);
+        let wished = self.wish.as_ref().map(|wish| wish.needed(self.now));
         match self.links.standby {
-            Standby::None if age >= plan.soft => self.warm_up(),
+            Standby::None if age >= plan.soft || wished.is_some() => self.warm_up(),
             Standby::Ready { since, id, .. }
-                if self.now.saturating_duration_since(since) >= plan.standby =>
+                if self.now.saturating_duration_since(since) >= plan.standby
+                    && age < plan.renewal =>
             {
                 // It has heard nothing for so long that its own idle limit comes near.
                 self.links.standby = Standby::None;
@@ -47,7 +52,8 @@ impl Conversation {
                 self.warm_up();
             }
             Standby::Ready { .. } => {
-                if self.quiet() <= plan.needed(age) {
+                let needed = wished.max(plan.needed(age));
+                if needed.is_some_and(|needed| self.quiet() <= needed) {
                     self.switch();
                 }
             }
@@ -58,13 +64,22 @@ impl Conversation {
 
     /// When to look at the session's age again.
     pub(super) fn schedule_rollover(&mut self) {
-        let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
+        let Some(born) = self.links.born() else {
             return self.timers.stop(Timer::Rollover);
         };
-        let plan = Plan::new(limit, self.setup.jitter);
+        let plan = Plan::new(self.setup.session_limit, self.setup.jitter);
         let at = match self.links.standby {
-            Standby::None if self.standby_failed => (born + plan.soft).max(self.now + plan.retry),
-            Standby::None => born + plan.soft,
+            Standby::None => {
+                let wished = self.wish.as_ref().map(|_| self.now);
+                let Some(at) = wished.or_else(|| born.checked_add(plan.soft)) else {
+                    return self.timers.stop(Timer::Rollover);
+                };
+                if self.standby_failed {
+                    at.max(self.now + plan.retry)
+                } else {
+                    at
+                }
+            }
             // Its opening, or the failure of it, is an event.
             Standby::Opening { .. } => return self.timers.stop(Timer::Rollover),
             Standby::Ready { .. } => self.now + LOOK,
@@ -87,9 +102,13 @@ impl Conversation {
     }
 
     /// The session that was to follow is gone. There is time for another one.
-    pub(super) fn on_standby_ended(&mut self) {
+    pub(super) fn on_standby_ended(
+        &mut self,
+        session: SessionId,
+        error: Option<&ProviderErrorKind>,
+    ) {
         self.links.standby = Standby::None;
-        self.standby_failed = true;
+        self.standby_failed = !self.wish_failed(Some(session), error);
         self.schedule_rollover();
     }
 
@@ -101,6 +120,9 @@ impl Conversation {
 
     /// How quiet it is right now.
     fn quiet(&self) -> Quiet {
+        if self.tools.is_awaited() {
+            return Quiet::Never;
+        }
         let caller_rests =
             !self.hears_voice() && self.now.saturating_duration_since(self.voice_changed) >= REST;
         let model_rests = !self.awaits_reply && !self.replies.is_coming();
@@ -126,12 +148,20 @@ impl Conversation {
         let history = self.history();
         self.links.standby = Standby::None;
         if let Active::Open { id: old, .. } | Active::Opening { id: old, .. } = self.links.active {
+            self.move_tools(Some(old));
             self.links.closing.push(old);
             self.actions.push_back(Action::CloseModel(old));
         }
         self.links.active = Active::Open { id, born };
+        self.adopt(id);
         self.stats.rollovers += 1;
         self.end_what_was_coming();
+        if !self.is_going_on() {
+            // Those were the last words: the new session has nothing to hear.
+            self.feed.pause();
+            self.timers.stop(Timer::Fill);
+            return true;
+        }
         if !history.is_empty() {
             self.actions.push_back(Action::Brief(id, history));
         }
@@ -147,11 +177,21 @@ impl Conversation {
         let words = self.feed.unanswered_text();
         self.actions
             .extend(replayed.into_iter().map(|frame| Action::Feed(id, frame)));
+        let pending = self.tools.pending_note();
+        let with_pending = |words: String| match &pending {
+            Some(note) => format!("{words}\n{note}"),
+            None => words,
+        };
         if let Some(words) = words.filter(|_| !self.hears_voice()) {
             // Its audio is gone, its words are not: the model answers them all the same.
-            self.tell(words);
+            self.tell(with_pending(words));
         } else if in_the_middle && self.setup.text_input {
-            self.tell(GO_ON.to_owned());
+            self.tell(with_pending(GO_ON.to_owned()));
+        } else if let Some(note) = pending
+            && self.setup.text_input
+            && !self.feed.is_unanswered()
+        {
+            self.tell(note);
         }
         self.schedule_fill();
     }
@@ -200,13 +240,28 @@ struct Plan {
     hard: Duration,
     /// A session that stands by is replaced after this long.
     standby: Duration,
+    /// But not at an age from this one on: another one might not be ready in time, and until the
+    /// hard age this one is good.
+    renewal: Duration,
     /// A failed warm-up is tried again after this long.
     retry: Duration,
 }
 
 impl Plan {
-    /// The steps for a session limit; written for 480 s, every other limit scales them.
-    fn new(limit: Duration, jitter: f32) -> Self {
+    /// The steps for a session limit; written for 480 s, every other limit scales them. Without
+    /// a limit none of them ever comes, but a session that stands by is not kept for ever.
+    fn new(limit: Option<Duration>, jitter: f32) -> Self {
+        let Some(limit) = limit else {
+            return Self {
+                soft: Duration::MAX,
+                relaxed: Duration::MAX,
+                forced: Duration::MAX,
+                hard: Duration::MAX,
+                standby: Duration::from_secs(30),
+                renewal: Duration::MAX,
+                retry: Duration::from_secs(2),
+            };
+        };
         let at = |seconds: f32| limit.mul_f32((seconds / 480.0).clamp(0.0, 1.0));
         Self {
             soft: at(360.0 + 20.0 * jitter.clamp(-1.0, 1.0)),
@@ -214,19 +269,19 @@ impl Plan {
             forced: at(440.0),
             hard: at(465.0),
             standby: at(30.0),
+            renewal: at(445.0),
             retry: at(2.0).max(Duration::from_millis(50)),
         }
     }
 
-    fn needed(&self, age: Duration) -> Quiet {
-        if age >= self.hard {
-            Quiet::Never
-        } else if age >= self.forced {
-            Quiet::Any
-        } else if age >= self.relaxed {
-            Quiet::Model
-        } else {
-            Quiet::Full
+    /// How quiet it must be at this age; `None`: it is not time to move.
+    fn needed(&self, age: Duration) -> Option<Quiet> {
+        match age {
+            age if age >= self.hard => Some(Quiet::Never),
+            age if age >= self.forced => Some(Quiet::Any),
+            age if age >= self.relaxed => Some(Quiet::Model),
+            age if age >= self.soft => Some(Quiet::Full),
+            _ => None,
         }
     }
 }

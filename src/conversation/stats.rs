@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::Usage;
+use crate::{answer::AnsweredBy, model::Usage};
 
 /// Figures of one call, complete at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,10 +35,20 @@ pub struct CallStats {
     pub rollovers: u64,
     /// Times that a lost session was opened again.
     pub restarts: u64,
+    /// Uses of tools that were started.
+    pub tools_called: u64,
+    /// Of these, how many failed, those that were cancelled or took too long included.
+    pub tools_failed: u64,
+    /// Of these, how many took too long.
+    pub tools_timed_out: u64,
+    /// Uses that were refused: tools that do not exist, or too many at once.
+    pub tools_refused: u64,
     /// Lines of transcript.
     pub utterances: u64,
     /// Tokens that the model counted.
     pub usage: Usage,
+    /// Who or what answered the call, by the last verdict; of calls that we placed.
+    pub answered_by: Option<AnsweredBy>,
     /// How fast the agent answered, turn by turn; the first 1,000 turns.
     pub turns: Vec<TurnLatency>,
 }

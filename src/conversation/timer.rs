@@ -25,10 +25,14 @@ pub(super) enum Timer {
     Traffic,
     /// The session's age is to be looked at.
     Rollover,
+    /// A tool is late, or the line is to be looked at for a moment to speak of one.
+    Tools,
     /// A lost session is opened again.
     Reopen,
     /// The caller would notice that nobody is there.
     Filler,
+    /// Who answered is to be judged, or waited for long enough.
+    Answer,
     /// The caller's silence is to be looked at.
     Idle,
     /// The call comes near its longest.

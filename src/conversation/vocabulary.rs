@@ -2,27 +2,33 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::Answering;
 use crate::{
+    answer::{Sound, Verdict},
     audio::{AudioFrame, SampleRate},
-    call::LegCapabilities,
+    call::{LegCapabilities, Party},
     error::ProviderErrorKind,
     model::{ModelEvent, Said},
-    telephony::{CallEvent, MarkId, Show},
+    telephony::{CallEvent, Keys, MarkId, Show},
+    tool::{ToolCall, ToolOutput, ToolResult, ToolRunId, ToolSpec},
     transcript::{Speaker, Utterance},
 };
 
 /// Names a model session within a call; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct SessionId(pub u32);
 
-/// What happened.
-#[derive(Debug)]
+/// What happened. Written down by a [journal](crate::journal), audio apart from the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "what a driver can report; a new kind must be handled everywhere"
@@ -32,12 +38,20 @@ pub enum Input {
     Call(CallEvent),
     /// The local voice detector hears the caller begin (`true`) or stop (`false`) to speak.
     Voice(bool),
+    /// A tone on the caller's line. Asked for while [`Conversation::listens_for_tones`] says so.
+    ///
+    /// [`Conversation::listens_for_tones`]: super::Conversation::listens_for_tones
+    Sound(Sound),
     /// The session that was asked for is open.
     ModelOpened(SessionId),
     /// A session reports.
     Model(SessionId, ModelEvent),
     /// A session is over, or never opened: by the book (`None`), or because of this.
     ModelEnded(SessionId, Option<ProviderErrorKind>),
+    /// A tool that [`Action::CallTool`] asked for is done, well or badly.
+    ToolDone(ToolRunId, ToolOutput),
+    /// A tool that still runs has something to say meanwhile, in words for the model.
+    ToolProgress(ToolRunId, String),
     /// The application wants something.
     Command(Command),
     /// A frame that [`Action::Feed`] asked for could not be handed over.
@@ -49,7 +63,8 @@ pub enum Input {
 }
 
 /// What an application can ask of a running call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Command {
     /// Hang up once the agent's last words were heard.
@@ -58,6 +73,40 @@ pub enum Command {
     Abort,
     /// Give the model these words, which it answers as if the caller had said them.
     Tell(String),
+    /// Connect the caller with somebody else once the agent's last words were heard, and leave
+    /// the call. If the carrier fails to, the call goes on.
+    Transfer {
+        /// Whom.
+        to: Party,
+    },
+    /// Press these keys for the other side to hear.
+    SendDtmf(Keys),
+    /// Change what the agent is told, in the middle of the call: a session that knows it is
+    /// warmed up, and the call moves to it at the next quiet point.
+    Reconfigure(Reconfigure),
+}
+
+/// What [`Command::Reconfigure`] changes. Start from the default and assign what differs.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Reconfigure {
+    /// Another system prompt.
+    pub instructions: Option<String>,
+    /// Another voice, by the model's name for it.
+    pub voice: Option<String>,
+    /// Only these of the agent's tools, by name.
+    pub tools: Option<Vec<String>>,
+}
+
+/// Instructions may tell of the person on the phone: not for logs.
+impl fmt::Debug for Reconfigure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconfigure")
+            .field("voice", &self.voice)
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What to do next.
@@ -73,8 +122,10 @@ pub enum Step {
     Wait(Option<Instant>),
 }
 
-/// Something for the driver to do.
-#[derive(Debug, PartialEq)]
+/// Something for the driver to do. Written down by a [journal](crate::journal), audio apart from
+/// the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a driver that ignores an action must not compile"
@@ -85,12 +136,18 @@ pub enum Action {
     /// Tell the session, before anything else, what was said so far.
     Brief(SessionId, Vec<Said>),
     /// Give the session this frame of the caller.
+    #[serde(skip)]
     Feed(SessionId, AudioFrame),
     /// Give the session these words.
     Tell(SessionId, String),
+    /// Give the session the result of a use of a tool that it asked for.
+    Answer(SessionId, ToolResult),
+    /// Open sessions so from now on, or (`None`) as before the last such change.
+    Configure(Option<Reconfigure>),
     /// Close the session by the book, or stop opening it.
     CloseModel(SessionId),
     /// Send this frame to the caller.
+    #[serde(skip)]
     Play(AudioFrame),
     /// Ask the carrier to report when everything before this was played.
     Mark(MarkId),
@@ -98,6 +155,14 @@ pub enum Action {
     ClearPlayback,
     /// Show this on a leg with a screen.
     Show(Show),
+    /// Connect the caller with somebody else.
+    Transfer(Party),
+    /// Press these keys.
+    SendDtmf(Keys),
+    /// Start this tool, and report with [`Input::ToolDone`] under this name.
+    CallTool(ToolRunId, ToolCall),
+    /// Stop the tool; whatever it reports from now on is ignored.
+    CancelTool(ToolRunId),
     /// End the leg.
     HangUp {
         /// The agent has failed and the caller was not done: let the carrier say that it is sorry.
@@ -120,11 +185,17 @@ impl Action {
             Self::Brief(..) => "brief",
             Self::Feed(..) => "feed",
             Self::Tell(..) => "tell",
+            Self::Answer(..) => "answer",
+            Self::Configure(_) => "configure",
             Self::CloseModel(_) => "close model",
             Self::Play(_) => "play",
             Self::Mark(_) => "mark",
             Self::ClearPlayback => "clear playback",
             Self::Show(_) => "show",
+            Self::Transfer(_) => "transfer",
+            Self::SendDtmf(_) => "send dtmf",
+            Self::CallTool(..) => "call tool",
+            Self::CancelTool(_) => "cancel tool",
             Self::HangUp { .. } => "hang up",
             Self::Record(_) => "record",
             Self::Publish(_) => "publish",
@@ -134,7 +205,8 @@ impl Action {
 }
 
 /// What observers are told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice {
     /// The agent does something else now.
@@ -151,12 +223,29 @@ pub enum Notice {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
+    /// A tool was started.
+    ToolCalled {
+        /// Names this use within the call.
+        run: ToolRunId,
+        /// The tool.
+        name: String,
+    },
+    /// A tool is done with, and the model was told, or will be.
+    ToolAnswered {
+        /// Which use.
+        run: ToolRunId,
+        /// Whether it failed, ran out of time or was cancelled.
+        failed: bool,
+    },
     /// Something went wrong.
     Trouble(ProviderErrorKind),
 }
 
 /// What the agent does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the states that voice frameworks share"
@@ -192,13 +281,16 @@ impl fmt::Display for AgentState {
 }
 
 /// Why a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
     /// The caller hung up, or the leg was lost.
     CallerHungUp,
     /// The agent hung up.
     AgentHungUp,
+    /// The caller talks with somebody else now.
+    Transferred,
     /// The application ended the call, or the service stops.
     Aborted,
     /// Nothing came from the leg for too long.
@@ -208,7 +300,7 @@ pub enum EndReason {
 }
 
 /// What a conversation must know of its call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a new field must be answered by every driver"
@@ -220,14 +312,25 @@ pub struct Setup {
     pub leg: LegCapabilities,
     /// Whether the model takes text.
     pub text_input: bool,
+    /// Every tool that the agent has.
+    #[serde(default)]
+    pub tools: Arc<[ToolSpec]>,
+    /// The names of those that the model is offered at first; `None`: all.
+    #[serde(default)]
+    pub offered: Option<Vec<String>>,
     /// What makes the model speak first, if it should.
     pub greeting: Option<String>,
+    /// What is done about whoever answers a call that we placed. `None`: the agent speaks as soon
+    /// as it can, as on calls that come in.
+    #[serde(default)]
+    pub answering: Option<Answering>,
     /// The model ends a session after this long; `None`: never.
     pub session_limit: Option<Duration>,
     /// Between -1 and 1, different for each call: spreads the rollovers of calls that began
     /// together.
     pub jitter: f32,
     /// What the caller hears while nobody is there to speak, at the leg's rate.
+    #[serde(skip)]
     pub filler: Option<AudioFrame>,
     /// What the calendar shows at the conversation's first instant.
     pub started: Timestamp,

@@ -87,7 +87,8 @@ impl LeadStore for MemoryLeads {
         let fields = fields::checked(PROVIDER, lead.fields)?;
         let mut leads = self.leads();
         let stored = leads.get(&lead.phone);
-        let after = Record::upserted(stored, lead.phone.clone(), fields).or(stored.cloned());
+        let after =
+            Record::upserted(stored, lead.phone.clone(), fields).or_else(|| stored.cloned());
         let after = after.ok_or_else(|| Refused::Unknown.named(PROVIDER))?;
         leads.insert(lead.phone, after.clone());
         Ok(after.lead)

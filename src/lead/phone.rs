@@ -94,7 +94,7 @@ impl PhoneNumber {
             ParseError::NoNumber | ParseError::TooShortNsn | ParseError::TooShortAfterIdd => {
                 NotAPhoneNumber::TooShort
             }
-            _ => NotAPhoneNumber::NoSuchNumber,
+            ParseError::MalformedInteger(_) => NotAPhoneNumber::NoSuchNumber,
         })?;
         let written = number.format().mode(Mode::E164).to_string();
         if number.number_type(&DATABASE) == Type::PremiumRate {
@@ -354,7 +354,7 @@ mod tests {
         ) {
             if let Ok(number) = PhoneNumber::parse(&format!("+{digits}")) {
                 prop_assert_eq!(PhoneNumber::parse(number.reveal()), Ok(number.clone()));
-                prop_assert_eq!(PhoneNumber::parse(&number.display()), Ok(number.clone()));
+                prop_assert_eq!(PhoneNumber::parse(&number.display()), Ok(number));
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     call::CallId,
     duplex::Duplex,
     error::ProviderError,
+    tool::{ToolCall, ToolResult, ToolSpec},
     transcript::Speaker,
 };
 
@@ -70,6 +71,9 @@ pub struct Capabilities {
     pub name: &'static str,
     /// Takes [`ModelCommand::Text`] during a session, so it can be asked to speak first.
     pub text_input: bool,
+    /// Uses the tools of its seed: sends [`ModelEvent::ToolCall`], takes
+    /// [`ModelCommand::ToolResult`].
+    pub tools: bool,
     /// The model ends a session after this long. `None`: it never does.
     pub max_session: Option<Duration>,
 }
@@ -84,6 +88,10 @@ pub struct SessionSeed {
     pub instructions: String,
     /// What was said before, oldest first: final text only.
     pub history: Vec<Said>,
+    /// What the model may use. Given only to models with [`Capabilities::tools`].
+    pub tools: Arc<[ToolSpec]>,
+    /// The voice, by the model's own name for it. `None`: the one that the model is set to.
+    pub voice: Option<String>,
     /// The rate of the caller's audio.
     pub input_rate: SampleRate,
     /// The rate asked for the model's audio.
@@ -98,6 +106,8 @@ impl SessionSeed {
             call,
             instructions: instructions.into(),
             history: Vec::new(),
+            tools: Arc::default(),
+            voice: None,
             input_rate: rate,
             output_rate: rate,
         }
@@ -105,7 +115,7 @@ impl SessionSeed {
 }
 
 /// Something that one side said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a pair")]
 pub struct Said {
     /// Who.
@@ -129,12 +139,17 @@ pub enum ModelCommand {
     /// Words that the model answers as if the caller had said them. Sent only to models with
     /// [`Capabilities::text_input`].
     Text(String),
+    /// What came of a use of a tool. Sent exactly once for each [`ModelEvent::ToolCall`] of this
+    /// session that was read before [`Finish`](Self::Finish), in any order; never with an id of
+    /// another session.
+    ToolResult(ToolResult),
     /// Close by the book.
     Finish,
 }
 
 /// What a session reports.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelEvent {
     /// The model heard the caller begin to speak.
@@ -145,6 +160,7 @@ pub enum ModelEvent {
     /// The audio that follows, up to the next caption, belongs to it.
     Caption(ReplyId, String),
     /// The next audio of this reply; any length.
+    #[serde(skip)]
     Audio(ReplyId, AudioFrame),
     /// A sentence that the model counts as said; may come seconds late.
     AgentSaid(String),
@@ -152,12 +168,15 @@ pub enum ModelEvent {
     Interrupted,
     /// No more audio will come for this reply.
     ReplyEnded(ReplyId),
+    /// The model wants a tool to be used, and may go on speaking and listening meanwhile. The
+    /// same one may come twice; it is one use.
+    ToolCall(ToolCall),
     /// Tokens used since the last such event.
     Usage(Usage),
 }
 
 /// Names a reply (one assistant turn) within a session; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct ReplyId(pub u64);
 

@@ -22,7 +22,7 @@ pub struct CallQuery {
     /// What came of it.
     pub outcome: Option<Outcome>,
     /// In which every word of this text was said, in any order, by whomever. Words are runs of
-    /// letters and digits; capitals do not count, and the beginning of a word suffices. A text
+    /// letters and digits; capitals do not count, and the beginning of a word suffices (of a very long one, 32 letters). A text
     /// without any word finds nothing.
     pub text: Option<crate::private::Private<String>>,
     /// Started at this moment or later.

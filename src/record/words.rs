@@ -7,6 +7,14 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_lowercase)
 }
 
+/// The beginnings of a word by which it is found, the word itself included.
+#[cfg(feature = "sqlite")]
+pub(super) fn beginnings(word: &str) -> impl Iterator<Item = &str> {
+    let ends = word.char_indices().skip(1).map(|(at, _)| at);
+    let ends = ends.chain([word.len()]).take(LONGEST_BEGINNING);
+    ends.map(|end| &word[..end])
+}
+
 /// What a search looks for: every one of these words, or words that begin with them.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted(Vec<String>);
@@ -17,6 +25,7 @@ impl Wanted {
     pub(super) fn new(text: &str) -> Self {
         let mut wanted: Vec<String> = Vec::new();
         for word in words(text) {
+            let word = word.chars().take(LONGEST_BEGINNING).collect();
             if !wanted.contains(&word) && wanted.len() < MOST_WORDS {
                 wanted.push(word);
             }
@@ -52,10 +61,24 @@ impl Wanted {
 
 /// More than anybody types.
 const MOST_WORDS: usize = 16;
+/// Letters of a word that count; words of people are shorter.
+const LONGEST_BEGINNING: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_word_is_found_by_every_beginning_of_it() {
+        assert!(beginnings("añez").eq(["a", "añ", "añe", "añez"]));
+        assert!(beginnings("a").eq(["a"]));
+        let long = "ñ".repeat(100);
+        let all: Vec<_> = beginnings(&long).collect();
+        assert_eq!(all.len(), LONGEST_BEGINNING);
+        assert!(Wanted::new(&long).iter().eq(all.last().copied()));
+        assert!(Wanted::new(&long).are_in([&*long]));
+    }
 
     #[test]
     fn every_word_must_be_there_in_any_order_and_place() {

@@ -12,11 +12,13 @@ use tokio::{
 };
 
 use crate::{
-    audio::{AudioFrame, FRAME},
-    call::CallInfo,
+    audio::{AudioFrame, FRAME, SampleRate},
+    call::{CallId, CallInfo, Direction, Party},
+    clock,
     duplex::{Duplex, Port},
     error::{ProviderError, ProviderErrorKind},
-    telephony::{CallCommand, CallEvent, Leg, MarkId, Telephony},
+    lead::PhoneNumber,
+    telephony::{CallCommand, CallEvent, DialOptions, Dialled, Leg, MarkId, Telephony},
 };
 
 /// Brings the calls that its [`Callers`] make, inside the process.
@@ -44,6 +46,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Loopback {
     ringing: tokio::sync::Mutex<mpsc::Receiver<Leg>>,
+    dialled: mpsc::Sender<Ringing>,
+    calls: mpsc::WeakSender<Leg>,
 }
 
 impl Loopback {
@@ -51,10 +55,14 @@ impl Loopback {
     #[must_use]
     pub fn new() -> (Self, Callers) {
         let (calls, ringing) = mpsc::channel(RINGING);
+        let (dialled, rings) = mpsc::channel(RINGING);
         let loopback = Self {
             ringing: tokio::sync::Mutex::new(ringing),
+            dialled,
+            calls: calls.downgrade(),
         };
-        (loopback, Callers { calls })
+        let rings = Arc::new(tokio::sync::Mutex::new(rings));
+        (loopback, Callers { calls, rings })
     }
 }
 
@@ -67,12 +75,38 @@ impl Telephony for Loopback {
                 .with_detail("nobody is left who could call")
         })
     }
+
+    fn can_dial(&self) -> bool {
+        true
+    }
+
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError> {
+        let refused = |kind| ProviderError::new("loopback", kind);
+        let Some(calls) = self.calls.upgrade() else {
+            let detail = "nobody is left who could be called";
+            return Err(refused(ProviderErrorKind::NotFound).with_detail(detail));
+        };
+        let id = CallId::random();
+        let ringing = Ringing {
+            id: id.clone(),
+            to: to.clone(),
+            options,
+            calls,
+        };
+        let rings = self.dialled.try_send(ringing);
+        rings.map_err(|_| {
+            let kind = ProviderErrorKind::Throttled { retry_after: None };
+            refused(kind).with_detail("too many calls ring already")
+        })?;
+        Ok(Dialled::new(id))
+    }
 }
 
-/// Calls a [`Loopback`]. When all clones are dropped, no more calls come.
+/// Calls a [`Loopback`], and is called by it. When all clones are dropped, no more calls come.
 #[derive(Clone, Debug)]
 pub struct Callers {
     calls: mpsc::Sender<Leg>,
+    rings: Arc<tokio::sync::Mutex<mpsc::Receiver<Ringing>>>,
 }
 
 impl Callers {
@@ -81,6 +115,55 @@ impl Callers {
     pub async fn call(&self, info: CallInfo) -> RemoteEnd {
         let (duplex, port) = Duplex::pair(DEPTH);
         // An error drops the leg, which is what a dead line is.
+        let _ = self.calls.send(Leg { info, duplex }).await;
+        RemoteEnd { port }
+    }
+
+    /// Waits for the next call that the [`Loopback`] places. `None`: it is gone.
+    pub async fn rung(&self) -> Option<Ringing> {
+        self.rings.lock().await.recv().await
+    }
+}
+
+/// A phone that rings because the [`Loopback`] dialled it. Dropped, nobody answers.
+#[derive(Debug)]
+pub struct Ringing {
+    id: CallId,
+    to: PhoneNumber,
+    options: DialOptions,
+    calls: mpsc::Sender<Leg>,
+}
+
+impl Ringing {
+    /// The call.
+    #[must_use]
+    pub const fn id(&self) -> &CallId {
+        &self.id
+    }
+
+    /// Whose phone it is.
+    #[must_use]
+    pub const fn to(&self) -> &PhoneNumber {
+        &self.to
+    }
+
+    /// How the call was placed.
+    #[must_use]
+    pub const fn options(&self) -> &DialOptions {
+        &self.options
+    }
+
+    /// Answers: the call arrives at the [`Loopback`] as a leg of this rate that can do everything
+    /// but show text, which a [`Phone`] can.
+    pub async fn pick_up(self, rate: SampleRate) -> RemoteEnd {
+        let mut info = CallInfo::new(self.id, Direction::Outbound, clock::wall(), rate);
+        info.remote = Some(Party::new(self.to.reveal()));
+        info.leg.marks = true;
+        (info.leg.transfer, info.leg.dtmf) = (true, true);
+        info.instructions = self.options.instructions;
+        info.greeting = self.options.greeting;
+        let (duplex, port) = Duplex::pair(DEPTH);
+        // As in `Callers::call`.
         let _ = self.calls.send(Leg { info, duplex }).await;
         RemoteEnd { port }
     }
@@ -101,14 +184,19 @@ impl RemoteEnd {
     #[must_use]
     pub fn into_phone(self) -> Phone {
         let (acts, orders) = mpsc::channel(DEPTH);
-        let heard = Arc::default();
+        let (heard, pressed) = (Arc::default(), Arc::default());
         let line = Line {
             playing: VecDeque::new(),
             saying: VecDeque::new(),
             heard: Arc::clone(&heard),
+            pressed: Arc::clone(&pressed),
         };
         tokio::spawn(line.run(self.port, orders));
-        Phone { acts, heard }
+        Phone {
+            acts,
+            heard,
+            pressed,
+        }
     }
 }
 
@@ -117,6 +205,7 @@ impl RemoteEnd {
 pub struct Phone {
     acts: mpsc::Sender<CallEvent>,
     heard: Arc<Mutex<Vec<AudioFrame>>>,
+    pressed: Arc<Mutex<String>>,
 }
 
 impl Phone {
@@ -142,7 +231,14 @@ impl Phone {
         heard.clone()
     }
 
-    /// Waits for the end of the call, whoever ends it.
+    /// The keys that the agent has pressed until now.
+    #[must_use]
+    pub fn keys_heard(&self) -> String {
+        let pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner);
+        pressed.clone()
+    }
+
+    /// Waits for the end of the call, whoever ends it; being transferred is an end, too.
     pub async fn ended(&self) {
         self.acts.closed().await;
     }
@@ -155,6 +251,7 @@ struct Line {
     /// obeyed meanwhile.
     saying: VecDeque<CallEvent>,
     heard: Arc<Mutex<Vec<AudioFrame>>>,
+    pressed: Arc<Mutex<String>>,
 }
 
 enum Item {
@@ -181,7 +278,10 @@ impl Line {
                 // A full buffer leaves commands in their channel, as a carrier would.
                 command = commands.recv(), if self.playing.len() < BUFFER => {
                     let Some(command) = command else { return };
-                    over = matches!(command, CallCommand::HangUp { .. });
+                    over = matches!(
+                        command,
+                        CallCommand::HangUp { .. } | CallCommand::Transfer { .. }
+                    );
                     self.obey(command);
                 }
                 room = events.reserve(), if !self.saying.is_empty() => {
@@ -212,6 +312,12 @@ impl Line {
             CallCommand::Play(frame) => self.playing.push_back(Item::Frame(frame)),
             CallCommand::Mark(mark) => self.playing.push_back(Item::Mark(mark)),
             CallCommand::Clear => self.playing.clear(),
+            // The other party is not on this line: for it, the call is over.
+            CallCommand::Transfer { .. } => self.saying.push_back(CallEvent::HungUp),
+            CallCommand::SendDtmf(keys) => {
+                let mut pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner);
+                pressed.push_str(keys.reveal());
+            }
             // A phone has no screen.
             CallCommand::Show(_) => {}
             // Nor a voice of its own, to apologise with.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,13 +11,16 @@ use jiff::Timestamp;
 
 use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
-    call::LegCapabilities,
+    call::{CallId, LegCapabilities, Party},
     clock,
     conversation::{
-        Action, CallStats, Config, Conversation, EndReason, Input, Notice, SessionId, Setup, Step,
+        Action, CallStats, Config, Conversation, EndReason, Input, Notice, Reconfigure, SessionId,
+        Setup, Step,
     },
+    journal::{Header, Recording},
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, MarkId, Show},
+    tool::{ToolCall, ToolOutput, ToolResult, ToolRunId},
     transcript::Utterance,
 };
 
@@ -28,6 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Sim {
     call: Conversation,
+    tape: Option<Recording>,
     start: Instant,
     now: Instant,
     wake: Option<Instant>,
@@ -41,6 +46,12 @@ pub struct Sim {
     briefed: Vec<(SessionId, Vec<Said>)>,
     closed: Vec<SessionId>,
     hung_up: Option<bool>,
+    answers: Vec<(SessionId, ToolResult)>,
+    configured: Vec<Option<Reconfigure>>,
+    transferred: Option<Party>,
+    pressed: String,
+    running: BTreeMap<ToolRunId, ToolCall>,
+    cancelled: Vec<ToolRunId>,
     ended: Option<EndReason>,
     last_fed: Option<SessionId>,
     replies: u64,
@@ -68,9 +79,14 @@ impl Sim {
             leg: LegCapabilities {
                 marks: true,
                 text: true,
+                transfer: true,
+                dtmf: true,
             },
             text_input: true,
+            tools: Arc::default(),
+            offered: None,
             greeting: None,
+            answering: None,
             session_limit: None,
             jitter: 0.0,
             filler: None,
@@ -82,9 +98,23 @@ impl Sim {
     /// A call of your own making, whose model is opening.
     #[must_use]
     pub fn with(config: Config, setup: Setup) -> Self {
+        Self::begin(config, setup, clock::now(), None)
+    }
+
+    /// The same, written down for [`journal`](Self::journal).
+    #[must_use]
+    pub fn recorded(config: Config, setup: Setup) -> Self {
         let start = clock::now();
+        let call = CallId::new("simulated");
+        let header = Header::new(call, setup.clone(), config.clone(), false);
+        let tape = Recording::new(&header, start, None);
+        Self::begin(config, setup, start, Some(tape))
+    }
+
+    fn begin(config: Config, setup: Setup, start: Instant, tape: Option<Recording>) -> Self {
         let mut sim = Self {
             call: Conversation::new(config, setup, start),
+            tape,
             start,
             now: start,
             wake: None,
@@ -98,6 +128,12 @@ impl Sim {
             briefed: Vec::new(),
             closed: Vec::new(),
             hung_up: None,
+            answers: Vec::new(),
+            configured: Vec::new(),
+            transferred: None,
+            pressed: String::new(),
+            running: BTreeMap::new(),
+            cancelled: Vec::new(),
             ended: None,
             last_fed: None,
             replies: 0,
@@ -125,6 +161,9 @@ impl Sim {
 
     /// Something happens now.
     pub fn input(&mut self, input: Input) {
+        if let Some(tape) = &mut self.tape {
+            tape.input(self.now, &input);
+        }
         self.call.handle(self.now, input);
         self.drain();
     }
@@ -333,10 +372,58 @@ impl Sim {
         self.call.stats()
     }
 
+    /// The tools that run now, as the model called them.
+    #[must_use]
+    pub fn running(&self) -> &BTreeMap<ToolRunId, ToolCall> {
+        &self.running
+    }
+
+    /// A tool that runs is done.
+    pub fn tool_done(&mut self, run: ToolRunId, output: ToolOutput) {
+        self.running.remove(&run);
+        self.input(Input::ToolDone(run, output));
+    }
+
+    /// The tools that were stopped.
+    #[must_use]
+    pub fn cancelled(&self) -> &[ToolRunId] {
+        &self.cancelled
+    }
+
+    /// What sessions were told about their uses of tools, in order.
+    #[must_use]
+    pub fn answers(&self) -> &[(SessionId, ToolResult)] {
+        &self.answers
+    }
+
+    /// The changes to how sessions are opened; `None`: back.
+    #[must_use]
+    pub fn configured(&self) -> &[Option<Reconfigure>] {
+        &self.configured
+    }
+
+    /// Whom the caller was to be connected with.
+    #[must_use]
+    pub fn transferred(&self) -> Option<&Party> {
+        self.transferred.as_ref()
+    }
+
+    /// The keys that the agent has pressed.
+    #[must_use]
+    pub fn pressed(&self) -> &str {
+        &self.pressed
+    }
+
     /// How often the conversation was woken because it had asked for it.
     #[must_use]
     pub fn wakes(&self) -> u64 {
         self.wakes
+    }
+
+    /// The journal file of a [recorded](Self::recorded) call; empty for any other one.
+    #[must_use]
+    pub fn journal(self) -> Vec<u8> {
+        self.tape.map(Recording::finish).unwrap_or_default()
     }
 
     /// The conversation itself.
@@ -348,7 +435,12 @@ impl Sim {
     fn drain(&mut self) {
         loop {
             match self.call.step() {
-                Step::Do(action) => self.perform(action),
+                Step::Do(action) => {
+                    if let Some(tape) = &mut self.tape {
+                        tape.action(&action);
+                    }
+                    self.perform(action);
+                }
                 Step::Wait(wake) => {
                     self.wake = wake;
                     break;
@@ -367,6 +459,14 @@ impl Sim {
             }
             Action::Brief(id, history) => self.briefed.push((id, history)),
             Action::Tell(_, text) => self.told.push(text),
+            Action::Answer(id, result) => {
+                assert!(
+                    !self.closed.contains(&id),
+                    "a session that was left is answered"
+                );
+                self.answers.push((id, result));
+            }
+            Action::Configure(change) => self.configured.push(change),
             Action::CloseModel(id) => self.closed.push(id),
             Action::Play(frame) => self.ear.play(self.now, frame),
             Action::Mark(mark) => {
@@ -375,6 +475,17 @@ impl Sim {
             }
             Action::ClearPlayback => self.ear.clear(self.now),
             Action::Show(show) => self.shown.push(show),
+            Action::Transfer(to) => self.transferred = Some(to),
+            Action::SendDtmf(keys) => self.pressed.push_str(keys.reveal()),
+            Action::CallTool(run, call) => {
+                let before = self.running.insert(run, call);
+                assert!(before.is_none(), "a run has a name of its own");
+            }
+            Action::CancelTool(run) => {
+                let running = self.running.remove(&run);
+                assert!(running.is_some(), "only what runs is cancelled");
+                self.cancelled.push(run);
+            }
             Action::HangUp { apologise } => self.hung_up = Some(apologise),
             Action::Record(line) => self.lines.push(line),
             Action::Publish(notice) => self.notices.push(notice),

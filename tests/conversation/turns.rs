@@ -1,6 +1,6 @@
 //! Speaking in turn, and what is written down of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
@@ -19,9 +19,16 @@ const SECOND: Duration = Duration::from_secs(1);
 fn setup(marks: bool) -> Setup {
     Setup {
         rate: SampleRate::Hz16000,
-        leg: LegCapabilities { marks, text: true },
+        leg: LegCapabilities {
+            marks,
+            text: true,
+            ..LegCapabilities::default()
+        },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,
@@ -35,7 +42,10 @@ fn the_agent_greets_first() {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities::default(),
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: Some("Greet the caller.".to_owned()),
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,
@@ -87,7 +97,10 @@ fn lines_are_dated_to_the_millisecond_and_never_later_than_they_began() {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities::default(),
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
+        answering: None,
         started: Timestamp::from_nanosecond(999_999).expect("a time"),
         session_limit: None,
         jitter: 0.0,
@@ -198,7 +211,10 @@ fn a_model_with_a_rate_of_its_own_is_converted_for_the_leg() {
         rate: SampleRate::Hz8000,
         leg: LegCapabilities::default(),
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

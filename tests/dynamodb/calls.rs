@@ -21,7 +21,7 @@ use crate::dynamo::Server;
 async fn fresh(server: &Server, table: Table) -> (DynamoSink, DynamoCalls) {
     let dynamo = server.dynamo();
     dynamo
-        .create_missing(&[table.clone()])
+        .create_missing(std::slice::from_ref(&table))
         .await
         .expect("a new table");
     (

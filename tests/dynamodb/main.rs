@@ -5,6 +5,7 @@
 )]
 
 mod calls;
+mod errors;
 mod tables;
 
 #[path = "../support/dynamo.rs"]

@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod api;
 mod callers;
+mod commands;
 mod crash;
 mod documents;
 mod drain;
@@ -16,7 +17,10 @@ mod follower;
 mod keyless;
 mod model;
 mod nova;
+mod outbound;
 mod program;
+mod records;
+mod replay;
 mod service;
 mod settings;
 mod sockets;
@@ -24,3 +28,7 @@ mod softphone;
 mod tokens;
 mod transcript;
 mod webhooks;
+
+#[path = "../support/dynamo.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod dynamo;

@@ -77,7 +77,7 @@ fn fields() -> impl Strategy<Value = Fields> {
             Just("next_attempt".to_owned()),
             prop_oneof![
                 Just(Value::Null),
-                (0..400).prop_map(|seconds| json!(at(seconds).to_string())),
+                (0..400_i64).prop_map(|seconds| json!(at(seconds).to_string())),
             ]
         ),
     ];

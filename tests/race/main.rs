@@ -44,14 +44,16 @@ fn main() -> ExitCode {
     let race = if arguments.iter().any(|argument| argument == "--full") {
         Race {
             leads: 10_000,
-            lease: Duration::from_secs(4),
-            kill_every: Duration::from_millis(1_500),
+            lease: Duration::from_secs(3),
+            kill_every: Duration::from_secs(2),
+            sleepy: 1,
         }
     } else {
         Race {
-            leads: 240,
-            lease: Duration::from_millis(1_500),
-            kill_every: Duration::from_millis(700),
+            leads: 150,
+            lease: Duration::from_secs(1),
+            kill_every: Duration::from_millis(1_200),
+            sleepy: 10,
         }
     };
     runtime.block_on(race_everywhere(&race));

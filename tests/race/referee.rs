@@ -23,6 +23,8 @@ pub(crate) struct Race {
     pub(crate) leads: usize,
     pub(crate) lease: Duration,
     pub(crate) kill_every: Duration,
+    /// Of a hundred leads, during how many a worker falls asleep.
+    pub(crate) sleepy: u64,
 }
 
 const PROCESSES: usize = 4;
@@ -66,6 +68,7 @@ impl Race {
                 diary: home.join(&name).with_extension("diary"),
                 name,
                 lease: self.lease,
+                sleepy: self.sleepy,
             };
             let program = env::current_exe().expect("this program");
             let child = Command::new(program)

@@ -26,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) diary: PathBuf,
     pub(crate) name: String,
     pub(crate) lease: Duration,
+    /// Of a hundred leads, during how many a worker falls asleep.
+    pub(crate) sleepy: u64,
 }
 
 pub(crate) async fn process(job: &str) {
@@ -38,6 +40,7 @@ pub(crate) async fn process(job: &str) {
             diary: Arc::clone(&diary),
             name: format!("{}{letter}", job.name),
             lease: job.lease,
+            sleepy: job.sleepy,
         };
         tokio::spawn(async move { worker.work().await })
     });
@@ -51,6 +54,7 @@ struct Worker {
     diary: Arc<Diary>,
     name: String,
     lease: Duration,
+    sleepy: u64,
 }
 
 impl Worker {
@@ -94,9 +98,9 @@ impl Worker {
         self.wrote(&claim, asked, wrote, Event::Wrote);
 
         match chance(100) {
-            // Falls asleep: by the time it wakes up the lead is somebody else's, mostly.
-            0..3 => tokio::time::sleep(self.lease * 3 / 2).await,
-            3..20 => {
+            // By the time it wakes up the lead is somebody else's, mostly.
+            n if n < self.sleepy => tokio::time::sleep(self.lease * 3 / 2).await,
+            n if n < self.sleepy + 15 => {
                 let asked = self.diary.clock();
                 let until = Timestamp::now() + self.lease;
                 let renewed = self.store.renew(&claim, until).await;

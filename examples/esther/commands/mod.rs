@@ -6,6 +6,11 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
+pub(crate) mod call;
+mod calls;
+mod check;
+mod leads;
+mod replay;
 pub(crate) mod serve;
 
 /// What the program is asked to do.
@@ -13,6 +18,18 @@ pub(crate) mod serve;
 pub(crate) enum Command {
     /// Takes calls: HTTP, webhooks, media sockets and the dashboard (default)
     Serve,
+    /// Runs a recorded call journal through this build in simulated time
+    Replay(replay::Replay),
+    /// Says what is missing for real calls, item by item
+    Check,
+    /// Looks calls up
+    #[command(subcommand)]
+    Calls(calls::Calls),
+    /// Looks leads up, and loads them
+    #[command(subcommand)]
+    Leads(leads::Leads),
+    /// Places one call, follows what is said, and ends with its outcome
+    Call(call::Call),
 }
 
 impl Command {
@@ -33,6 +50,11 @@ impl Command {
     pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::Serve => on_runtime(serve::run(config)),
+            Self::Replay(replay) => replay.run(&config),
+            Self::Check => on_runtime(async move { check::run(&config).await }),
+            Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
+            Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
+            Self::Call(call) => on_runtime(call.run(config)),
         }
     }
 }

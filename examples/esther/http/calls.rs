@@ -1,4 +1,4 @@
-//! Calls: which there are, what is said in them, and how to end one.
+//! Calls: which there are, and what is said in them.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -194,17 +194,6 @@ fn as_stream(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     let events = events.map(|event| Ok::<_, Infallible>(on_the_wire(&event)));
     let alive = KeepAlive::new().interval(STILL_THERE);
     Sse::new(events).keep_alive(alive).into_response()
-}
-
-/// `POST /calls/{uuid}/hangup`
-pub(super) async fn hang_up(
-    State(app): State<App>,
-    Path(uuid): Path<String>,
-) -> Result<StatusCode, Problem> {
-    match app.agent.hang_up(&CallId::new(uuid)) {
-        true => Ok(StatusCode::ACCEPTED),
-        false => Err(Problem::not_found("There is no such call, or it is over.")),
-    }
 }
 
 fn on_the_wire(event: &Event) -> SseEvent {

@@ -4,6 +4,7 @@ mod access;
 mod calls;
 mod channels;
 mod configure;
+mod dial;
 mod leads;
 mod page;
 mod problem;
@@ -39,12 +40,14 @@ use tower_http::{
 use tracing::Span;
 
 pub(crate) use access::Access;
+pub(crate) use leads::as_json as lead_as_json;
 use problem::Problem;
 
 use crate::{
     calls::Calls,
     config::VonageSettings,
     metrics::Metrics,
+    permission::Permission,
     speech::{Announcement, StandIn},
     stores::Recording,
 };
@@ -78,6 +81,8 @@ pub(crate) struct App {
     pub(crate) vonage: Vonage,
     /// The account there, as it was given last.
     pub(crate) account: Arc<Mutex<VonageSettings>>,
+    /// Whether somebody may be called.
+    pub(crate) permission: Permission,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -117,7 +122,10 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/calls/active", get(calls::active))
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
-        .route("/calls/{uuid}/hangup", post(calls::hang_up))
+        .route("/calls/{uuid}/hangup", post(dial::hang_up))
+        .route("/calls/{uuid}/transfer", post(dial::transfer))
+        .route("/call/simple", post(dial::simple))
+        .route("/call/ai", post(dial::ai))
         .route("/leads", get(leads::list))
         .route("/leads/{phone}", get(leads::show).patch(leads::change))
         .route("/channels", get(channels::list).post(channels::create))

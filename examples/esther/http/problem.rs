@@ -17,6 +17,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     retry_after: Option<u32>,
+    /// Members beside those of every problem.
+    more: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
@@ -26,7 +28,14 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after: None,
+            more: Vec::new(),
         }
+    }
+
+    /// With a member of its own kind.
+    pub(crate) fn with(mut self, name: &'static str, value: Value) -> Self {
+        self.more.push((name, value));
+        self
     }
 
     /// What was asked for is not there.
@@ -65,12 +74,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in self.more {
+            body[name] = value;
+        }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);

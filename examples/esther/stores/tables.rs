@@ -3,8 +3,8 @@
 use novavoice::{
     ProviderError,
     dynamodb::{Column, Dynamo, Table, TableState},
-    lead::churches,
-    transcript::call_records,
+    lead::DynamoLeads,
+    transcript::dynamodb::call_records,
 };
 
 use super::{Place, Stores};
@@ -36,7 +36,7 @@ pub(crate) fn tables(stores: &Stores, settings: &StoreSettings) -> Option<(Dynam
         client = Some(dynamo);
     }
     if let Place::DynamoDb(dynamo) = &stores.leads_in {
-        tables.push(churches(&settings.leads_table));
+        tables.push(DynamoLeads::table(&settings.leads_table));
         client = Some(dynamo);
     }
     let dynamo = client?.clone();

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    FIRST_WORDS,
     ear::{Ear, Heard},
     script::{Script, sentences},
     tones::speak,
@@ -12,6 +13,8 @@ use super::{
 use crate::{
     audio::{AudioFrame, SampleRate},
     model::{ModelCommand, ModelEvent, ReplyId, SessionSeed},
+    tool::{ToolCall, ToolCallId},
+    transcript::collapse_white_space,
 };
 
 /// One session, as a value.
@@ -27,6 +30,11 @@ pub(super) struct Dialogue {
     reply: Option<Reply>,
     /// Events that come before anything more of the reply.
     events: VecDeque<ModelEvent>,
+    /// The names of the tools that it may use.
+    tools: Vec<String>,
+    uses: u32,
+    /// The uses whose results the next line waits for.
+    awaited: Vec<ToolCallId>,
     finished: bool,
 }
 
@@ -61,6 +69,9 @@ impl Dialogue {
             replies: 0,
             reply: None,
             events: VecDeque::new(),
+            tools: seed.tools.iter().map(|tool| tool.name.clone()).collect(),
+            uses: 0,
+            awaited: Vec::new(),
             finished: false,
         }
     }
@@ -72,8 +83,9 @@ impl Dialogue {
         match command {
             ModelCommand::Audio(frame) => self.on_audio(&frame),
             ModelCommand::History(history) => self.line = self.script.position_after(&history),
-            // What it says is not understood, like everything else that is said.
-            ModelCommand::Text(_) => self.on_text(),
+            // What it says is not understood, like everything else that is said, but for one thing.
+            ModelCommand::Text(text) => self.on_text(&text),
+            ModelCommand::ToolResult(result) => self.on_result(&result.id),
             ModelCommand::Finish => self.on_finish(),
         }
     }
@@ -123,11 +135,18 @@ impl Dialogue {
         }
     }
 
-    fn on_text(&mut self) {
+    fn on_text(&mut self, text: &str) {
         if let Some(length) = self.ear.end_turn() {
             self.caller_said(length);
         }
-        self.answer();
+        match text.split_once(FIRST_WORDS) {
+            Some((_, words)) if self.line == 0 && !words.trim().is_empty() => {
+                self.interrupt();
+                self.say(&collapse_white_space(words));
+                self.line = 1 % self.script.lines().len().max(1);
+            }
+            _ => self.answer(),
+        }
     }
 
     fn on_finish(&mut self) {
@@ -143,16 +162,52 @@ impl Dialogue {
         self.events.push_back(ModelEvent::CallerSaid(text));
     }
 
-    /// Begins the next line. Whatever is still being played gives way.
+    /// Begins the next line, or first what its tools are for. Whatever is still being played gives
+    /// way.
     fn answer(&mut self) {
+        // Whatever comes while a tool runs changes nothing: the next line is chosen already.
+        if !self.awaited.is_empty() {
+            return;
+        }
         self.interrupt();
-        let Some(line) = self.script.lines().get(self.line) else {
+        for (name, arguments) in self.script.tools_before(self.line) {
+            if self.tools.contains(name) {
+                self.uses += 1;
+                let id = ToolCallId::new(format!("use-{}", self.uses));
+                self.awaited.push(id.clone());
+                self.events.push_back(ModelEvent::ToolCall(ToolCall {
+                    id,
+                    name: name.clone(),
+                    arguments: arguments.clone(),
+                }));
+            }
+        }
+        if self.awaited.is_empty() {
+            self.speak();
+        }
+    }
+
+    /// What came of a tool is not understood either, only that it is there.
+    fn on_result(&mut self, id: &ToolCallId) {
+        let before = self.awaited.len();
+        self.awaited.retain(|awaited| awaited != id);
+        if self.awaited.is_empty() && before > 0 {
+            self.speak();
+        }
+    }
+
+    fn speak(&mut self) {
+        let Some(line) = self.script.lines().get(self.line).cloned() else {
             return;
         };
+        self.say(&line);
+        self.line = (self.line + 1) % self.script.lines().len();
+    }
+
+    fn say(&mut self, words: &str) {
         self.replies += 1;
         let id = ReplyId(self.replies);
-        self.reply = Some(Reply::new(id, line, self.rate, self.ear.now()));
-        self.line = (self.line + 1) % self.script.lines().len();
+        self.reply = Some(Reply::new(id, words, self.rate, self.ear.now()));
     }
 
     /// Stops the reply that is being played, if one is.

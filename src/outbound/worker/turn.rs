@@ -229,11 +229,13 @@ impl Inner {
             // It is looked up by its number then, should this process die.
             Err(failed) => complain("the id of a call could not be kept", &failed),
         }
-        let mut note = CallNote::default();
-        note.remote = Some(Party::new(attempt.value.waiting.phone.reveal()));
-        note.direction = Some(Direction::Outbound);
-        note.campaign = Some(campaign.id.clone());
-        note.owner = claim.and_then(|claim| claim.lead.text("owner_alias").map(Into::into));
+        let note = CallNote {
+            remote: Some(Party::new(attempt.value.waiting.phone.reveal())),
+            direction: Some(Direction::Outbound),
+            campaign: Some(campaign.id.clone()),
+            owner: claim.and_then(|claim| claim.lead.text("owner_alias").map(Into::into)),
+            ..CallNote::default()
+        };
         if let Err(failed) = self.desk.calls.note(&call, &note).await {
             complain("the record of a call could not be begun", &failed);
         }
@@ -339,10 +341,12 @@ impl Inner {
         match known {
             Ok(Some(placed)) => {
                 let end = placed.end?;
-                let mut note = CallNote::default();
-                note.status = Some(end.status);
-                note.outcome = Some(end.outcome);
-                note.ended = Some(end.at);
+                let note = CallNote {
+                    status: Some(end.status),
+                    outcome: Some(end.outcome),
+                    ended: Some(end.at),
+                    ..CallNote::default()
+                };
                 if let Err(failed) = self.desk.calls.note(&placed.call, &note).await {
                     complain("the end of a call could not be kept", &failed);
                     return None;

@@ -4,7 +4,7 @@ mod read;
 mod row;
 mod schema;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -12,7 +12,8 @@ use rusqlite::Connection;
 
 use self::schema::SCHEMA;
 use super::{
-    CallNote, CallPage, CallQuery, CallRecord, CallStore, GroupBy, Span, TotalsPage, words::words,
+    CallNote, CallPage, CallQuery, CallRecord, CallStore, GroupBy, Span, TotalsPage,
+    words::{beginnings, words},
 };
 use crate::{
     call::{CallId, CallInfo, CallStatus, CallSummary, Direction},
@@ -276,11 +277,9 @@ fn silent_calls(file: &Connection, silent: &str) -> Result<Vec<i64>, Failure> {
 /// Makes the words of a call findable.
 fn index(file: &Connection, id: i64) -> Result<(), Failure> {
     let lines = row::lines(file, id, 0)?;
-    let mut text = String::new();
-    for word in lines.iter().flat_map(|line| words(&line.text)) {
-        text.push_str(&word);
-        text.push(' ');
-    }
+    let said: BTreeSet<_> = lines.iter().flat_map(|line| words(&line.text)).collect();
+    let found_by: BTreeSet<_> = said.iter().flat_map(|word| beginnings(word)).collect();
+    let text = found_by.into_iter().collect::<Vec<_>>().join(" ");
     file.prepare_cached("DELETE FROM transcripts WHERE rowid = ?1")?
         .execute([id])?;
     file.prepare_cached("INSERT INTO transcripts (rowid, words) VALUES (?1, ?2)")?

@@ -87,9 +87,9 @@ pub(super) fn list(file: &Connection, query: &CallQuery) -> Result<CallPage, Fai
 }
 
 /// The words as the index's language has them (sqlite.org/fts5.html, "Full-text Query Syntax"):
-/// each in quotes, so that none is an operator, and each the beginning of a word.
+/// each in quotes, so that none is an operator.
 fn match_expression(wanted: &Wanted) -> String {
-    let words: Vec<_> = wanted.iter().map(|word| format!("\"{word}\" *")).collect();
+    let words: Vec<_> = wanted.iter().map(|word| format!("\"{word}\"")).collect();
     words.join(" AND ")
 }
 

@@ -17,7 +17,9 @@ pub(super) const SCHEMA: Schema = Schema {
 /// in the index of words as well: a page of a list or of a search is read without sorting.
 ///
 /// A transcript is indexed at the end of its call, and before a search where the call goes on.
-/// The index holds which calls a word is in and nothing else: not where, and not the text.
+/// The index holds which calls a word is in and nothing else: not where, and not the text. Every
+/// beginning of a word counts as a word, since FTS5 collects all rows of a prefix before it gives
+/// the first, and reads those of a word one by one.
 const FIRST: &str = "
     CREATE TABLE calls (
         id INTEGER PRIMARY KEY,
@@ -64,7 +66,7 @@ const FIRST: &str = "
     ) WITHOUT ROWID;
 
     CREATE VIRTUAL TABLE transcripts USING fts5 (
-        words, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii', prefix = '1 2 3'
+        words, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
     );
 
     CREATE VIEW call_records AS SELECT

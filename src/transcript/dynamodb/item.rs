@@ -92,13 +92,11 @@ pub(super) fn time(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
+/// Seconds with as many milliseconds as there are: `93.4`.
 pub(super) fn seconds(duration: Duration) -> AttributeValue {
-    let seconds = duration.as_secs();
-    let millis = duration.subsec_millis();
-    AttributeValue::N(match millis {
-        0 => seconds.to_string(),
-        _ => format!("{seconds}.{millis:03}"),
-    })
+    let text = format!("{}.{:03}", duration.as_secs(), duration.subsec_millis());
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    AttributeValue::N(text.to_owned())
 }
 
 pub(super) fn usage(usage: Usage) -> AttributeValue {
@@ -182,6 +180,19 @@ mod tests {
         let uuid = "63f61863-4a51-4f6b-86e1-46edebcf9356";
         assert_eq!(key(&CallId::new(uuid)), uuid);
         assert_eq!(part_key(&CallId::new("a"), 2), "a#2");
+    }
+
+    #[test]
+    fn seconds_have_no_needless_digits() {
+        for (millis, text) in [
+            (0, "0"),
+            (100_000, "100"),
+            (93_400, "93.4"),
+            (61_005, "61.005"),
+        ] {
+            let written = seconds(Duration::from_millis(millis));
+            assert_eq!(written, AttributeValue::N(text.to_owned()));
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@
 //!
 //! A write takes one unit per KB of its item: 1 at the start of a call, 65 at most, however long
 //! the call is. A lively call has about 10 lines a minute. Behind a [`Spool`](super::Spool),
-//! which makes one write of the lines of a second, that is 8 writes: some 20 units per call
-//! minute in the first five minutes, and 260 on the average of a long call. A continuation costs
+//! which makes one write of the lines of a second, that is 8 writes: on the
+//! average 60 units per call minute in the first five minutes, and 260 in a long call. A continuation costs
 //! about 130 once. Start and end are one write each, a sign of life every 30 s without another
 //! write one more. The indexes hold the fields of lists alone, not the words, so lines cost nothing there;
 //! start and end cost one unit per index.

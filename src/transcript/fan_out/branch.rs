@@ -190,7 +190,7 @@ struct Worker {
     held: usize,
     /// The open calls, and the last line that came of each.
     calls: HashMap<CallId, (Arc<CallInfo>, u64)>,
-    /// The calls that lack a line: the sink would refuse the next ones.
+    /// The calls that lack a line: the sink refuses the next ones, and that was said.
     behind: HashSet<CallId>,
     work: JoinSet<Done>,
     /// Whose job each task does.
@@ -252,13 +252,6 @@ impl Worker {
 
     fn begin(&mut self, job: Job) {
         let call = job.call.clone();
-        if self.behind.contains(&job.call) && matches!(job.op, Op::Lines(_)) {
-            let error = ProviderError::new(self.name, ProviderErrorKind::Protocol)
-                .with_detail("it lacks an earlier line of this call");
-            let task = self.work.spawn(async move { (job, Err(error)) });
-            self.tasks.insert(task.id(), call);
-            return;
-        }
         let (sink, settings, health) = (
             Arc::clone(&self.sink),
             self.settings.clone(),
@@ -298,14 +291,14 @@ impl Worker {
                 self.behind.remove(&call);
                 self.calls.remove(&call);
             }
-            // Nobody will bring it again.
+            // Nobody brings it again, since another sink has it.
             (Err(failure), Op::Lines(_)) if self.settings.policy == Acknowledge::Any => {
                 if self.behind.insert(call.clone()) {
                     error!(
                         sink = self.name,
                         call_id = %call,
                         error = failure as &dyn std::error::Error,
-                        "a sink refuses a line, so it misses the rest of the call"
+                        "a sink refuses a line, and misses those behind it"
                     );
                 }
                 self.health.send_modify(|health| health.missed += lines);

@@ -14,6 +14,11 @@
 //! the line fails, and whoever recorded it tries again. What a remote sink may hold up this way
 //! is up to you: put a [`Spool`](super::Spool) in front of it.
 //!
+//! The sink that was added first gets starts and lines before the others, and ends after them. So
+//! whatever recovers the calls of a dead process from it, as
+//! [`FileSink::recover`](super::FileSink::recover) does, finds each line that is in another, and
+//! each call that may still be open there.
+//!
 //! # Any
 //!
 //! A line is acknowledged once one sink has it. The others are tried for as long as it takes;
@@ -24,7 +29,7 @@
 
 mod branch;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{sync::mpsc, time::Instant};
@@ -126,16 +131,48 @@ impl FanOut {
         }
     }
 
-    /// Gives `op` to every sink; answers with what they say, as the policy waits for it.
-    async fn ask(&self, call: &CallId, op: Op) -> Vec<Answer> {
-        let (tell, mut told) = mpsc::channel(self.branches.len());
-        for (at, branch) in self.branches.iter().enumerate() {
+    /// Gives `op` to the first sink, and once that has it to the others.
+    async fn ask_first(&self, call: &CallId, op: Op) -> Vec<Answer> {
+        let (first, others) = self.halves();
+        let mut answers = self.ask_some(first, call, op.clone()).await;
+        if answers.iter().all(|(_, answer)| answer.is_err()) {
+            return answers;
+        }
+        answers.append(&mut self.ask_some(others, call, op).await);
+        answers
+    }
+
+    /// Gives `op` to the first sink after the others, whatever they say.
+    async fn ask_last(&self, call: &CallId, op: Op) -> Vec<Answer> {
+        let (first, others) = self.halves();
+        let mut answers = self.ask_some(others, call, op.clone()).await;
+        answers.append(&mut self.ask_some(first, call, op).await);
+        answers
+    }
+
+    /// The first sink and the others; where any will do, nobody is waited for.
+    fn halves(&self) -> (Range<usize>, Range<usize>) {
+        let all = self.branches.len();
+        match self.policy {
+            Acknowledge::All => (0..all.min(1), all.min(1)..all),
+            Acknowledge::Any => (0..all, all..all),
+        }
+    }
+
+    /// Gives `op` to some sinks; answers with what they say, as the policy waits for it.
+    async fn ask_some(&self, which: Range<usize>, call: &CallId, op: Op) -> Vec<Answer> {
+        if which.is_empty() {
+            return Vec::new();
+        }
+        let (tell, mut told) = mpsc::channel(which.len());
+        for at in which {
+            let branch = &self.branches[at];
             branch
                 .submit(self.policy, call, op.clone(), at, &tell)
                 .await;
         }
         drop(tell);
-        let mut answers = Vec::with_capacity(self.branches.len());
+        let mut answers = Vec::new();
         let mut patience: Option<Instant> = None;
         loop {
             let next = match patience {
@@ -293,7 +330,9 @@ impl FanOutBuilder {
 #[async_trait]
 impl TranscriptSink for FanOut {
     async fn start(&self, call: &CallInfo) -> Result<u64, ProviderError> {
-        let answers = self.ask(&call.id, Op::Start(Arc::new(call.clone()))).await;
+        let answers = self
+            .ask_first(&call.id, Op::Start(Arc::new(call.clone())))
+            .await;
         let known: Vec<_> = answers
             .iter()
             .filter_map(|(at, answer)| Some((*at, *answer.as_ref().ok()?)))
@@ -308,7 +347,9 @@ impl TranscriptSink for FanOut {
     }
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
-        let answers = self.ask(call, Op::End(Arc::new(summary.clone()))).await;
+        let answers = self
+            .ask_last(call, Op::End(Arc::new(summary.clone())))
+            .await;
         self.conclude(answers).map(drop)
     }
 
@@ -316,7 +357,7 @@ impl TranscriptSink for FanOut {
         if lines.is_empty() {
             return Ok(());
         }
-        let answers = self.ask(call, Op::Lines(lines.into())).await;
+        let answers = self.ask_first(call, Op::Lines(lines.into())).await;
         self.conclude(answers).map(drop)
     }
 

@@ -58,7 +58,7 @@
 
 pub(super) mod disk;
 pub(super) mod error;
-mod name;
+pub(crate) mod name;
 mod record;
 mod recover;
 mod wire;

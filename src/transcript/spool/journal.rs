@@ -155,6 +155,13 @@ impl Journal {
         &self.dir
     }
 
+    /// The file that is written, exchanged for another.
+    #[cfg(test)]
+    pub(super) fn swap_file(&mut self, file: File) -> File {
+        let current = self.current.as_mut().expect("something was written");
+        std::mem::replace(&mut current.file, file)
+    }
+
     /// The number of the segment that is written, or of the next one.
     pub(super) fn current(&self) -> u64 {
         self.current

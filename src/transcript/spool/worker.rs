@@ -1,6 +1,7 @@
 //! Hands on what waits, and tries again for as long as it takes.
 
 use std::{
+    collections::HashMap,
     fs::OpenOptions,
     io::Write,
     path::Path,
@@ -8,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
@@ -29,6 +33,7 @@ use crate::{
 pub(super) async fn run<S: TranscriptSink>(inner: Arc<Inner<S>>) {
     let mut gate = inner.gate.subscribe();
     let mut work = JoinSet::new();
+    let mut tasks = HashMap::new();
     let mut outage = Outage::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -38,13 +43,15 @@ pub(super) async fn run<S: TranscriptSink>(inner: Arc<Inner<S>>) {
         } else {
             1
         };
-        let mut wake = outage.over_at;
-        if *gate.borrow_and_update() && outage.is_over(clock::now()) {
+        // What is over wakes nobody: the next result does.
+        let mut wake = outage.over_at.filter(|then| *then > clock::now());
+        if *gate.borrow_and_update() && wake.is_none() {
             while work.len() < parallel {
                 match inner.desk().book.turn(clock::now(), inner.linger()) {
                     Turn::Now(call) => {
-                        let inner = Arc::clone(&inner);
-                        work.spawn(async move { hand_on(&inner, call).await });
+                        let (inner, whose) = (Arc::clone(&inner), call.clone());
+                        let task = work.spawn(async move { hand_on(&inner, whose).await });
+                        tasks.insert(task.id(), call);
                     }
                     Turn::At(soonest) => {
                         wake = soonest;
@@ -60,10 +67,16 @@ pub(super) async fn run<S: TranscriptSink>(inner: Arc<Inner<S>>) {
             }
         };
         tokio::select! {
-            Some(done) = work.join_next() => match done {
-                Ok(result) => outage.note(&inner, result),
-                Err(error) => error!(%error, "handing a transcript on broke off"),
-            },
+            Some(done) = work.join_next_with_id() => {
+                let result = match done {
+                    Ok((task, result)) => {
+                        tasks.remove(&task);
+                        result
+                    }
+                    Err(error) => inner.broke_off(tasks.remove(&error.id()), error),
+                };
+                outage.note(&inner, result);
+            }
             () = inner.due.notified() => {}
             () = sleep => {}
             changed = gate.changed() => if changed.is_err() { return },
@@ -80,10 +93,6 @@ struct Outage {
 }
 
 impl Outage {
-    fn is_over(&self, now: Instant) -> bool {
-        self.over_at.is_none_or(|then| then <= now)
-    }
-
     fn note<S: TranscriptSink>(&mut self, inner: &Inner<S>, result: Result<(), ProviderError>) {
         match result {
             Ok(()) if self.failures == 0 => {}
@@ -93,6 +102,10 @@ impl Outage {
                 inner.tell_health(|health| health.failing = None);
             }
             Err(failure) => {
+                if self.over_at.is_some_and(|then| then > clock::now()) {
+                    // It began before the one that failed first was known.
+                    return;
+                }
                 let pause = inner.pause(self.failures);
                 self.failures += 1;
                 self.over_at = Some(clock::now() + pause);
@@ -181,6 +194,18 @@ impl<S: TranscriptSink> Inner<S> {
                 Ok(1)
             }
         }
+    }
+
+    /// The sink panicked; the call's turn comes again.
+    fn broke_off(&self, call: Option<CallId>, error: JoinError) -> Result<(), ProviderError> {
+        if let Some(call) = call {
+            let mut desk = self.desk();
+            desk.book.set_in_sink(&call, false);
+            desk.book.rest(&call);
+        }
+        Err(ProviderError::new(PROVIDER, ProviderErrorKind::Unavailable)
+            .with_detail("the sink behind the spool broke off")
+            .with_source(error))
     }
 
     async fn in_time<T>(

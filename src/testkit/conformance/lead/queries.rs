@@ -30,15 +30,11 @@ pub async fn an_empty_store_has_one_empty_page<L: LeadStore>(store: &L) {
 pub async fn a_filter_finds_what_matches_in_all_its_fields<L: LeadStore>(store: &L) {
     plant(store).await;
     let all = LeadFilter::all;
-    for (filter, expected) in [
-        (all(), 1..=24_u32),
-        (all().with_state("nowhere"), 25..=24),
-        (all().with_lead_status("nonsense"), 25..=24),
-    ] {
-        assert_eq!(find(store, &filter, 100).await, expected.collect());
-    }
     let of = |which: fn(u32) -> bool| (1..=24).filter(|n| which(*n)).collect::<BTreeSet<_>>();
     for (filter, expected) in [
+        (all(), of(|_| true)),
+        (all().with_state("nowhere"), of(|_| false)),
+        (all().with_lead_status("nonsense"), of(|_| false)),
         (all().with_lead_status("new"), of(|n| n % 2 == 0)),
         (all().with_owner_alias("mike"), of(|n| n % 3 == 0)),
         (all().with_call_status("called"), of(|n| n % 4 == 1)),
@@ -129,7 +125,7 @@ async fn plant<L: LeadStore>(store: &L) {
 async fn find<L: LeadStore>(store: &L, filter: &LeadFilter, limit: usize) -> BTreeSet<u32> {
     let mut query = LeadQuery::new(filter.clone()).with_limit(limit);
     let mut found = BTreeSet::new();
-    for _ in 0..1_000 {
+    loop {
         let page = store.query(&query).await.expect("the store answers");
         assert!(page.leads.len() <= limit.clamp(1, 1_000));
         assert!(page.problems.is_empty(), "{page:?}");
@@ -143,5 +139,4 @@ async fn find<L: LeadStore>(store: &L, filter: &LeadFilter, limit: usize) -> BTr
             None => return found,
         }
     }
-    panic!("the pages never end");
 }
