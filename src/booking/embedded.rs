@@ -38,6 +38,12 @@ impl EmbeddedCalendar {
             .map(|record| Ok((read(&record)?, record.version)))
             .transpose()
     }
+
+    /// Nobody has changed the meeting since it had this version.
+    async fn is_at(&self, uid: &str, version: u64) -> Result<bool, ProviderError> {
+        let found = self.find(uid).await?;
+        Ok(found.is_some_and(|(_, current)| current == version))
+    }
 }
 
 #[async_trait]
@@ -86,61 +92,77 @@ impl Calendar for EmbeddedCalendar {
     }
 
     async fn reschedule(&self, uid: &str, start: Timestamp) -> Result<Meeting, ProviderError> {
-        let Some((old, version)) = self.find(uid).await? else {
-            return Err(ProviderError::new(PROVIDER, ProviderErrorKind::NotFound));
-        };
-        if old.start == start {
-            return Ok(old);
-        }
-        let length = old.end.duration_since(old.start);
-        let mut new = old.clone();
-        new.start = start;
-        new.end = start.checked_add(length).unwrap_or(Timestamp::MAX);
-        new.sequence += 1;
-        let writes = vec![
-            Write::to(meeting_key(uid))
-                .if_version(version)
-                .set(value(&new)?),
-            Write::to(of_key(&old)).delete(),
-            Write::to(of_key(&new)).set(json!({ "uid": uid })),
-            Write::to(time_key(old.start)).delete(),
-            take(&new),
-        ];
-        match self.state.apply(writes, clock::wall()).await {
-            Ok(()) => Ok(new),
-            Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => Err(taken()),
-            Err(failed) => Err(failed),
+        // Whoever changed it in between was first: their time is the one to leave.
+        loop {
+            let Some((old, version)) = self.find(uid).await? else {
+                return Err(ProviderError::new(PROVIDER, ProviderErrorKind::NotFound));
+            };
+            if old.start == start {
+                return Ok(old);
+            }
+            let length = old.end.duration_since(old.start);
+            let mut new = old.clone();
+            new.start = start;
+            new.end = start.checked_add(length).unwrap_or(Timestamp::MAX);
+            new.sequence += 1;
+            let writes = vec![
+                Write::to(meeting_key(uid))
+                    .if_version(version)
+                    .set(value(&new)?),
+                Write::to(of_key(&old)).delete(),
+                Write::to(of_key(&new)).set(json!({ "uid": uid })),
+                Write::to(time_key(old.start)).delete(),
+                take(&new),
+            ];
+            match self.state.apply(writes, clock::wall()).await {
+                Ok(()) => return Ok(new),
+                Err(failed) if *failed.kind() != ProviderErrorKind::Conflict => return Err(failed),
+                Err(_) if self.is_at(uid, version).await? => return Err(taken()),
+                Err(_) => {}
+            }
         }
     }
 
     async fn cancel(&self, uid: &str) -> Result<Option<Meeting>, ProviderError> {
-        let Some((mut meeting, version)) = self.find(uid).await? else {
-            return Ok(None);
-        };
-        let writes = vec![
-            Write::to(meeting_key(uid)).if_version(version).delete(),
-            Write::to(of_key(&meeting)).delete(),
-            Write::to(time_key(meeting.start)).delete(),
-        ];
-        self.state.apply(writes, clock::wall()).await?;
-        meeting.sequence += 1;
-        Ok(Some(meeting))
+        loop {
+            let Some((mut meeting, version)) = self.find(uid).await? else {
+                return Ok(None);
+            };
+            let writes = vec![
+                Write::to(meeting_key(uid)).if_version(version).delete(),
+                Write::to(of_key(&meeting)).delete(),
+                Write::to(time_key(meeting.start)).delete(),
+            ];
+            match self.state.apply(writes, clock::wall()).await {
+                // It was moved in between.
+                Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {}
+                done => {
+                    done?;
+                    meeting.sequence += 1;
+                    return Ok(Some(meeting));
+                }
+            }
+        }
     }
 
     async fn of(&self, phone: &PhoneNumber, now: Timestamp) -> Result<Vec<Meeting>, ProviderError> {
         let since = now.checked_sub(LONGEST).unwrap_or(now);
-        let range = IdRange::after(time_id(since));
+        let mut range = IdRange::after(time_id(since));
         let collection = meetings_of(phone);
-        let records = self.state.list(&collection, &range, PAGE, now).await?;
         let mut meetings = Vec::new();
-        for record in records {
-            let uid = record.value["uid"]
-                .as_str()
-                .ok_or_else(|| damaged(&record))?;
-            if let Some((meeting, _)) = self.find(uid).await?
-                && meeting.end > now
-            {
-                meetings.push(meeting);
+        loop {
+            let records = self.state.list(&collection, &range, PAGE, now).await?;
+            let Some(last) = records.last() else { break };
+            range.after = Some(last.key.id.clone());
+            for record in &records {
+                let uid = record.value["uid"]
+                    .as_str()
+                    .ok_or_else(|| damaged(record))?;
+                if let Some((meeting, _)) = self.find(uid).await?
+                    && meeting.end > now
+                {
+                    meetings.push(meeting);
+                }
             }
         }
         Ok(meetings)

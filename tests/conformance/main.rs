@@ -8,6 +8,7 @@
     reason = "a suite runs on its test's own thread"
 )]
 
+mod calendar;
 mod lead;
 mod model;
 mod record;

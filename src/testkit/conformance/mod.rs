@@ -1,8 +1,8 @@
 //! The contracts of the traits as tests that every provider runs.
 //!
 //! Each module has one function per sentence of its trait's contract, and each trait one function
-//! that runs them all: [`transcript_sink`], [`call_store`], [`lead_store`], [`speech_model`] and
-//! [`telephony()`], with [`dialling`] for those that place calls too. A provider that calls it
+//! that runs them all: [`calendar()`], [`transcript_sink`], [`call_store`], [`lead_store`],
+//! [`state_store`], [`speech_model`] and [`telephony()`], with [`dialling`] for those that place calls too. A provider that calls it
 //! cannot forget one. They are given a closure that makes a fresh provider, and panic with the
 //! sentence that does not hold.
 //!
@@ -25,6 +25,7 @@
     reason = "a suite runs on its test's own thread; the closures that it is given need not be Send"
 )]
 
+pub mod calendar;
 pub mod lead;
 pub mod model;
 pub mod record;
@@ -35,6 +36,7 @@ pub mod transcript;
 use std::{pin::pin, time::Duration};
 
 pub use self::{
+    calendar::calendar,
     lead::lead_store,
     model::speech_model,
     record::call_store,
