@@ -22,6 +22,7 @@ use crate::{
     metrics::Metrics,
     speech::StandIn,
     stores::{Results, Write},
+    tools::Notes,
 };
 
 /// Where the agent's reports go.
@@ -31,6 +32,8 @@ pub(crate) struct Follower {
     pub(crate) gate: Gate,
     pub(crate) stand_in: Option<Arc<StandIn>>,
     pub(crate) results: Results,
+    /// What the tools noted of the calls that go on.
+    pub(crate) notes: Notes,
     /// The calls that go on.
     pub(crate) live: HashMap<CallId, CallInfo>,
 }
@@ -86,16 +89,19 @@ impl Follower {
             EventKind::Utterance(line) => self.calls.line(call, line),
             EventKind::Trouble(_) => self.metrics.trouble(),
             EventKind::Ended { summary, stats, .. } => {
-                self.calls.ended(call, summary);
-                self.metrics.ended(summary, stats);
+                let summary = self.notes.judge(call, summary.clone());
+                self.calls.ended(call, &summary);
+                self.metrics.ended(&summary, stats);
                 if let Some(info) = self.live.remove(call) {
                     let turns = stats.turns.iter().filter_map(|turn| turn.first_frame);
                     self.results.submit(Write {
                         info,
-                        summary: summary.clone(),
+                        summary,
                         latency: Latency::of(turns),
+                        call_again: self.notes.call_again(call),
                     });
                 }
+                self.notes.forget(call);
                 if let Some(stand_in) = &self.stand_in {
                     stand_in.forget(call);
                 }

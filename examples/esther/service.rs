@@ -16,6 +16,7 @@ use novavoice::{
     agent::{AgentConfig, Prompt, VoiceAgent},
     model::SpeechModel,
     private::Private,
+    state::StateStore,
     telephony::{
         Both,
         browser::{Browser, BrowserConfig},
@@ -43,9 +44,10 @@ use crate::{
     persona, placed,
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
+    tools::{Desk, Judged},
 };
 
-type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, FanOut, Acquaintance>;
+type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, Judged<FanOut>, Acquaintance>;
 
 /// Everything that runs.
 pub(crate) struct Service {
@@ -83,7 +85,8 @@ impl Service {
         let (speech, stores) = (speech?, stores?);
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
-        Self::assemble(config, listener, local, speech, stores, recording)
+        let state = stores::state(&stores, &config.stores).await?;
+        Self::assemble(config, listener, local, speech, stores, recording, state)
     }
 
     fn assemble(
@@ -93,6 +96,7 @@ impl Service {
         speech: Speech,
         stores: Stores,
         recording: Recording,
+        state: Arc<dyn StateStore>,
     ) -> anyhow::Result<Self> {
         let address = reachable(local);
         let public_url = config.public_url.clone();
@@ -126,11 +130,16 @@ impl Service {
         settings.drain = config.drain;
         settings.max_calls = max_calls;
         settings.journals = config.journals.folder;
+        let desk = Desk::new(state, Arc::clone(&stores.leads));
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
-            .transcripts(recording.sink.clone())
+            .transcripts(Judged {
+                sink: recording.sink.clone(),
+                notes: desk.notes.clone(),
+            })
             .leads(Acquaintance::new(&stores))
+            .tools(desk.tools())
             .prompt(|call, lead| {
                 Prompt::new(persona::instructions(call, lead))
                     .with_greeting(persona::greeting(call))
@@ -185,6 +194,7 @@ impl Service {
                 gate,
                 stand_in: speech.stand_in,
                 results,
+                notes: desk.notes,
                 live: HashMap::new(),
             },
             stores,

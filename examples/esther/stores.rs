@@ -5,6 +5,7 @@ mod aws;
 mod keeper;
 mod recording;
 mod results;
+mod state;
 mod tables;
 
 use std::{fmt, sync::Arc};
@@ -24,6 +25,7 @@ pub(crate) use self::{
     keeper::keep,
     recording::Recording,
     results::{Results, Write},
+    state::state,
     tables::{is_made, problems_of, tables},
 };
 

@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod api;
+mod booking;
 mod callers;
 mod commands;
 mod crash;

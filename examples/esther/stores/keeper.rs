@@ -47,6 +47,7 @@ fn abandoned(call: CallRecord) -> Write {
         summary: CallSummary::new(call.status, outcome, ended, length),
         info,
         latency: None,
+        call_again: None,
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use novavoice::{
     ProviderError, ProviderErrorKind,
     audio::SampleRate,
-    call::{CallInfo, CallSummary},
+    call::{CallInfo, CallSummary, Outcome},
     lead::{CallResult, Change, Guard, Lead, LeadCallStatus, LeadStore, PhoneNumber},
     model::Usage,
     record::{CallNote, CallStore, Latency},
@@ -25,6 +26,8 @@ pub(crate) struct Write {
     pub(crate) info: CallInfo,
     pub(crate) summary: CallSummary,
     pub(crate) latency: Option<Latency>,
+    /// When they want to be called again.
+    pub(crate) call_again: Option<Timestamp>,
 }
 
 /// A call that was found without its process.
@@ -37,6 +40,7 @@ impl From<&RecoveredCall> for Write {
             info,
             summary: call.summary.clone(),
             latency: None,
+            call_again: None,
         }
     }
 }
@@ -136,11 +140,12 @@ impl Writer {
         let Some(phone) = remote.and_then(|remote| PhoneNumber::try_from(remote).ok()) else {
             return Ok(None);
         };
-        if self.stores.leads.get(&phone).await?.is_none() {
+        let Some(lead) = self.stores.leads.get(&phone).await? else {
             return Ok(None);
-        }
-        let status = LeadCallStatus::from(call.summary.outcome);
+        };
+        let status = status(lead.call_status(), call.summary.outcome);
         let mut result = CallResult::new(status, call.info.started);
+        result.next_attempt = call.call_again;
         let lines = self.files.lines(&call.info.id).await?;
         if !lines.is_empty() {
             result = result.with_transcript(as_text(&lines));
@@ -159,6 +164,23 @@ impl Writer {
             error = error as &dyn std::error::Error,
             "{what}"
         );
+    }
+}
+
+/// What a call makes of a lead. What the lead has asked for, or agreed to, is undone by words
+/// alone: not by a call in which nothing was said about it.
+fn status(before: Option<LeadCallStatus>, outcome: Outcome) -> LeadCallStatus {
+    use Outcome::{
+        Abandoned, Busy, Completed, DoNotCall, Failed, NoAnswer, NotInterested, Screened,
+        Voicemail, WrongNumber,
+    };
+    match (before, outcome) {
+        (
+            Some(kept @ (LeadCallStatus::DoNotCall | LeadCallStatus::Scheduled)),
+            Completed | Abandoned | Voicemail | Screened | NoAnswer | Busy | Failed,
+        )
+        | (Some(kept @ LeadCallStatus::DoNotCall), NotInterested | WrongNumber | DoNotCall) => kept,
+        (_, outcome) => outcome.into(),
     }
 }
 
@@ -247,6 +269,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lead_keeps_what_was_agreed_until_something_else_is_said() {
+        use LeadCallStatus as Status;
+        let after = |before, outcome| status(Some(before), outcome);
+        assert_eq!(after(Status::Called, Outcome::Completed), Status::Called);
+        for nothing in [Outcome::Completed, Outcome::Abandoned, Outcome::NoAnswer] {
+            assert_eq!(after(Status::DoNotCall, nothing), Status::DoNotCall);
+            assert_eq!(after(Status::Scheduled, nothing), Status::Scheduled);
+        }
+        let declined = Outcome::NotInterested;
+        assert_eq!(after(Status::DoNotCall, declined), Status::DoNotCall);
+        assert_eq!(after(Status::Scheduled, declined), Status::Called);
+        assert_eq!(
+            after(Status::DoNotCall, Outcome::Scheduled),
+            Status::Scheduled
+        );
+        assert_eq!(
+            after(Status::Scheduled, Outcome::FollowUp),
+            Status::FollowUpNeeded
+        );
+        assert_eq!(status(None, Outcome::Completed), Status::Called);
+    }
 
     #[test]
     fn a_call_costs_what_its_tokens_cost() {

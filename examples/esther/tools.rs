@@ -1,0 +1,61 @@
+//! What Esther can do besides talking: find times, book, move and cancel meetings, and write down
+//! what came of the call.
+
+mod caller;
+mod meetings;
+mod notes;
+mod outcome;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use novavoice::{
+    booking::{Calendar, EmbeddedCalendar, Hours},
+    lead::LeadStore,
+    state::StateStore,
+    tool::{Tools, builtin},
+};
+
+pub(crate) use self::{
+    caller::zone_of,
+    notes::{Judged, Notes},
+};
+
+/// What the tools work with. Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    calendar: Arc<dyn Calendar>,
+    hours: Arc<Hours>,
+    leads: Arc<dyn LeadStore>,
+    pub(crate) notes: Notes,
+}
+
+impl Desk {
+    /// The desk of Mike Lawrence, whose meetings `state` keeps.
+    pub(crate) fn new(state: Arc<dyn StateStore>, leads: Arc<dyn LeadStore>) -> Self {
+        // Where Mike lives; the database of zones is a part of the program.
+        let zone = TimeZone::get("America/Chicago").unwrap_or(TimeZone::UTC);
+        Self {
+            calendar: Arc::new(EmbeddedCalendar::new(state)),
+            hours: Arc::new(Hours::new(zone)),
+            leads,
+            notes: Notes::default(),
+        }
+    }
+
+    /// The tools of this desk.
+    pub(crate) fn tools(&self) -> Tools {
+        Tools::new([
+            meetings::find_times(self.clone()),
+            meetings::book_meeting(self.clone()),
+            meetings::move_meeting(self.clone()),
+            meetings::cancel_meeting(self.clone()),
+            outcome::record_outcome(self.clone()),
+            caller::look_up_lead(self.clone()),
+            builtin::end_call(),
+        ])
+    }
+}
