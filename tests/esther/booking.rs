@@ -10,7 +10,7 @@ use novavoice::{
     state::SqliteState,
     testkit::{
         bedrock::{Dialogue, Reply, SessionScript},
-        vonage::{CallEnd, InboundCall, speech},
+        vonage::{Call, CallEnd, FakeVonage, InboundCall, speech},
     },
 };
 use serde_json::{Value, json};
@@ -107,6 +107,25 @@ async fn meetings(esther: &Esther, phone: &str) -> Vec<Meeting> {
         .expect("readable")
 }
 
+/// A call of the lead, who has heard the greeting.
+async fn greeted(esther: &Esther, carrier: &FakeVonage) -> (Call, Follower) {
+    let caller = InboundCall::new(LEAD, CALLED);
+    let call = carrier.place_inbound(caller).await.expect("an NCCO");
+    assert!(call.wait_heard(Duration::from_millis(200)).await);
+    let follower = Follower::of(esther, call.uuid(), None).await;
+    follower.lines(1).await;
+    (call, follower)
+}
+
+/// The lead, once it tells of the call.
+async fn lead_with_words(esther: &Esther) -> Value {
+    until("the words at the lead", async || {
+        let lead = esther.json(&format!("/leads/{LEAD}")).await;
+        lead["call_transcript"].is_string().then_some(lead)
+    })
+    .await
+}
+
 /// What the model was told by its tools, in order.
 async fn results(nova: &Nova) -> Vec<Value> {
     let events = nova.bedrock.session(0).await.events();
@@ -126,11 +145,7 @@ async fn a_pastor_books_a_meeting_by_voice() {
     let nova = Nova::start(pastor_who_books(start)).await;
     let esther = with_leads(&nova).await;
     let carrier = carrier(&esther);
-    let caller = InboundCall::new(LEAD, CALLED);
-    let call = carrier.place_inbound(caller).await.expect("an NCCO");
-    assert!(call.wait_heard(Duration::from_millis(200)).await);
-    let follower = Follower::of(&esther, call.uuid(), None).await;
-    follower.lines(1).await;
+    let (call, follower) = greeted(&esther, &carrier).await;
     for turn in 1..=4 {
         call.say(speech(Duration::from_secs(1), SampleRate::Hz16000));
         follower.lines(1 + 2 * turn).await;
@@ -175,11 +190,7 @@ async fn a_pastor_books_a_meeting_by_voice() {
         Some("Chapel Hill Community Church")
     );
 
-    let lead = until("the words at the lead", async || {
-        let lead = esther.json(&format!("/leads/{LEAD}")).await;
-        lead["call_transcript"].is_string().then_some(lead)
-    })
-    .await;
+    let lead = lead_with_words(&esther).await;
     assert_eq!(lead["call_status"], "scheduled");
     let record = esther.json(&format!("/calls/{}", call.uuid())).await;
     assert_eq!(
@@ -221,11 +232,7 @@ async fn a_pastor_who_wants_no_more_calls_is_taken_at_his_word_before_the_call_e
     let nova = Nova::start(SessionScript::converse(dialogue)).await;
     let esther = with_leads(&nova).await;
     let carrier = carrier(&esther);
-    let caller = InboundCall::new(LEAD, CALLED);
-    let call = carrier.place_inbound(caller).await.expect("an NCCO");
-    assert!(call.wait_heard(Duration::from_millis(200)).await);
-    let follower = Follower::of(&esther, call.uuid(), None).await;
-    follower.lines(1).await;
+    let (call, follower) = greeted(&esther, &carrier).await;
     call.say(speech(Duration::from_secs(1), SampleRate::Hz16000));
     follower.lines(3).await;
     let lead = esther.json(&format!("/leads/{LEAD}")).await;
@@ -233,11 +240,7 @@ async fn a_pastor_who_wants_no_more_calls_is_taken_at_his_word_before_the_call_e
     call.hang_up();
     soon(call.ended()).await;
     follower.over().await;
-    let lead = until("the words at the lead", async || {
-        let lead = esther.json(&format!("/leads/{LEAD}")).await;
-        lead["call_transcript"].is_string().then_some(lead)
-    })
-    .await;
+    let lead = lead_with_words(&esther).await;
     assert_eq!(lead["call_status"], "do_not_call");
     let record = esther.json(&format!("/calls/{}", call.uuid())).await;
     assert_eq!(record["outcome"], "do_not_call");
