@@ -248,3 +248,39 @@ async fn a_pastor_who_wants_no_more_calls_is_taken_at_his_word_before_the_call_e
     esther.idle().await;
     esther.stop().await.went_well();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secretary_names_a_better_time_and_person() {
+    let start = wished();
+    let local = start.to_zoned(zone("America/New_York"));
+    let said = json!({
+        "outcome": "gatekeeper",
+        "call_again_at": local.strftime("%Y-%m-%dT%H:%M").to_string(),
+        "person": "Pastor Lee",
+    });
+    let mut dialogue = Dialogue::answering([
+        Reply::of([("May I find a time for you?", 1_000)]),
+        Reply::of([("Thank you, I will call then.", 1_000)])
+            .after_tool("record_outcome", said.to_string())
+            .after_tool("end_call", "{}"),
+    ]);
+    dialogue.caller = vec!["Pastor Lee is in next week, at two.".to_owned()];
+    let nova = Nova::start(SessionScript::converse(dialogue)).await;
+    let esther = with_leads(&nova).await;
+    let carrier = carrier(&esther);
+    let (call, follower) = greeted(&esther, &carrier).await;
+    call.say(speech(Duration::from_secs(1), SampleRate::Hz16000));
+    assert_eq!(soon(call.ended()).await, CallEnd::Finished);
+    follower.over().await;
+    let lead = lead_with_words(&esther).await;
+    assert_eq!(lead["call_status"], "follow_up_needed");
+    assert_eq!(lead["contact_person"], "Pastor Lee");
+    let due = lead["next_attempt"].as_str().expect("a time");
+    let due: Timestamp = due.parse().expect("a time");
+    assert_eq!(due, start, "by the clock of the lead");
+    let record = esther.json(&format!("/calls/{}", call.uuid())).await;
+    assert_eq!(record["outcome"], "follow_up");
+    assert_eq!(meetings(&esther, LEAD).await, []);
+    nova.closed_by_the_book(1).await;
+    esther.stop().await.went_well();
+}
