@@ -86,6 +86,9 @@ where
         clock::now().saturating_duration_since(began),
     );
     summary.usage = stats.usage;
+    let day = info.started.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let prices = parts.config.prices.as_ref().and_then(|list| list.on(day));
+    summary.cost_usd = prices.map(|prices| prices.cost(stats.usage));
     let deadline = parts.config.record_deadline;
     if let Err(failed) = recorder
         .finish(&parts.transcripts, &info, &summary, deadline)
@@ -177,6 +180,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 self.sessions
                     .open(id, Arc::clone(self.parts), self.seed.clone())
             }
+            Action::Reconfigure(change) => self.seed.reconfigure(change),
             Action::Brief(id, history) => self.sessions.command(id, ModelCommand::History(history)),
             Action::Feed(id, frame) => {
                 if !self.sessions.feed(id, frame) {
@@ -201,6 +205,8 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 Notice::State { old, new } => EventKind::State { old, new },
                 Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
+                Notice::Turn(turn) => EventKind::Turn(Box::new(turn)),
+                Notice::Work(work) => EventKind::Work(work),
             }),
             // Taken by the loop.
             Action::End(_) => {}

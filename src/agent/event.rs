@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     call::{CallId, CallInfo, CallSummary},
-    conversation::{AgentState, CallStats, EndReason},
+    conversation::{AgentState, CallStats, EndReason, Turn, Work},
     transcript::{Speaker, Utterance},
 };
 
@@ -46,6 +46,10 @@ pub enum EventKind {
     Utterance(Utterance),
     /// Something went wrong; the call may go on.
     Trouble(String),
+    /// The caller was answered.
+    Turn(Box<Turn>),
+    /// Something that took time is over, outside any turn.
+    Work(Work),
     /// The call is over, and everything about it was kept.
     Ended {
         /// Why.
@@ -65,6 +69,8 @@ impl std::fmt::Debug for EventKind {
             Self::State { old, new } => write!(f, "State({old} to {new})"),
             Self::Caption { speaker, .. } => write!(f, "Caption({speaker:?})"),
             Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
+            Self::Turn(turn) => f.debug_tuple("Turn").field(turn).finish(),
+            Self::Work(work) => f.debug_tuple("Work").field(work).finish(),
             Self::Trouble(what) => f.debug_tuple("Trouble").field(what).finish(),
             Self::Ended { reason, .. } => f.debug_tuple("Ended").field(reason).finish(),
         }

@@ -74,13 +74,14 @@ impl Conversation {
             Timer::Rollover,
             Timer::Reopen,
             Timer::Filler,
+            Timer::Sign,
             Timer::Idle,
             Timer::Length,
         ] {
             self.timers.stop(timer);
         }
         self.commit_caller();
-        for session in self.links.leave() {
+        for session in self.links.leave(self.now) {
             self.actions.push_back(Action::CloseModel(session));
         }
         if self.links.is_empty() {
@@ -116,7 +117,7 @@ impl Conversation {
     pub(super) fn finish(&mut self, reason: EndReason) {
         self.commit_caller();
         self.commit(true);
-        self.turn.close(&mut self.stats.turns);
+        self.close_turn(false);
         self.phase = Phase::Over;
         self.actions.push_back(Action::End(reason));
     }

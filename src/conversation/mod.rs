@@ -21,7 +21,7 @@ use std::{
 use crate::{
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
-    model::{ModelEvent, ReplyId, Said},
+    model::{ModelEvent, ReplyId},
     telephony::{CallEvent, Show},
     transcript::{Speaker, collapse_white_space},
 };
@@ -29,12 +29,18 @@ use crate::{
 mod config;
 pub use config::{BargeIn, Config, Idle as IdleConfig};
 
+mod histogram;
+pub use histogram::Histogram;
+
+mod ledger;
+pub use ledger::{StageLatencies, Turn, TurnLatency, Work, WorkKind};
+
 mod stats;
-pub use stats::{CallStats, TurnLatency};
+pub use stats::CallStats;
 
 mod vocabulary;
 pub use vocabulary::{
-    Action, AgentState, Command, EndReason, Input, Notice, SessionId, Setup, Step,
+    Action, AgentState, Command, EndReason, Input, Notice, Reconfiguration, SessionId, Setup, Step,
 };
 
 mod caller;
@@ -43,6 +49,9 @@ mod feed;
 mod idle;
 mod lines;
 mod link;
+pub(crate) use link::OPENING;
+mod owed;
+mod past;
 mod playout;
 mod recovery;
 mod reply;
@@ -53,11 +62,13 @@ use caller::CallerWords;
 use ending::Phase;
 use feed::Feed;
 use idle::Idle;
+use ledger::{Stage, TurnClock};
 use link::{Active, Links};
+use owed::Owed;
+use past::Past;
 use playout::{Out, Playout};
 use recovery::Attempts;
 use reply::{Replies, ReplyKey};
-use stats::{Stage, TurnClock};
 use timer::{Timer, Timers};
 
 /// One call: what was said, what is being said, and what to do next.
@@ -73,6 +84,9 @@ pub struct Conversation {
     has_opened: bool,
     attempts: Attempts,
     standby_failed: bool,
+    /// Since when the call waits for a session with another prompt.
+    reconfigured: Option<Instant>,
+    owed: Owed,
     state: AgentState,
     awaits_reply: bool,
     /// Since when the caller's voice is heard.
@@ -82,7 +96,7 @@ pub struct Conversation {
     /// How often in a row the local detector was wrong about an interruption.
     mistrust: u32,
     /// The lines so far, for a session that was not there.
-    said: Vec<(Instant, Said)>,
+    past: Past,
     idle: Idle,
     last_traffic: Instant,
     keys: String,
@@ -118,8 +132,10 @@ impl Conversation {
             has_opened: false,
             attempts: Attempts::default(),
             standby_failed: false,
+            reconfigured: None,
+            owed: Owed::default(),
             voice_changed: now,
-            said: Vec::new(),
+            past: Past::default(),
             idle: Idle::new(now),
             state: AgentState::Initializing,
             awaits_reply: false,
@@ -142,6 +158,7 @@ impl Conversation {
             setup,
         };
         call.schedule_idle();
+        call.miss_session();
         call
     }
 
@@ -218,6 +235,7 @@ impl Conversation {
             CallEvent::Audio(frame) => {
                 let voice = self.hears_voice();
                 if let Some(frame) = self.feed.take(self.now, frame, voice, &self.config) {
+                    self.turn.reach(Stage::LastFrame, self.now);
                     self.actions.extend(
                         self.links
                             .open()
@@ -244,10 +262,12 @@ impl Conversation {
         if self.hears_voice() == voice {
             return;
         }
+        let since = self.voice;
         self.voice = voice.then_some(self.now);
         self.voice_changed = self.now;
         self.caller_active();
         if voice {
+            self.caller_does_not_wait();
             self.caller.voice_started(self.now);
             if let Some(paused) = self.playout.paused_since() {
                 // The caller goes on: only the longest pause ends this one now.
@@ -258,7 +278,8 @@ impl Conversation {
             }
         } else {
             self.caller.voice_stopped(self.now);
-            self.turn.caller_stopped(self.now, &mut self.stats.turns);
+            self.open_turn();
+            self.owe_answer_to_speech(since);
             self.timers.stop(Timer::BargeIn);
             if self.playout.is_paused() {
                 self.timers
@@ -290,7 +311,12 @@ impl Conversation {
 
     /// A session that was left may still have text for what it said; nobody hears the rest.
     fn on_old_model(&mut self, session: SessionId, event: ModelEvent) {
-        if !self.links.closing.contains(&session) {
+        if let ModelEvent::Usage(usage) = event {
+            // Whoever counted it, and however late: it will be paid for.
+            self.stats.usage += usage;
+            return;
+        }
+        if !self.links.is_closing(session) {
             return;
         }
         match event {
@@ -298,7 +324,6 @@ impl Conversation {
                 self.replies.final_text(&text);
                 self.commit(false);
             }
-            ModelEvent::Usage(usage) => self.stats.usage += usage,
             // While the call goes on, the session that followed hears these words again.
             ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
             _ => {}
@@ -315,6 +340,7 @@ impl Conversation {
             self.on_standby_ended();
         } else {
             self.links.closed(session);
+            self.schedule_rollover();
         }
         if let Phase::Closing(reason) = &self.phase
             && self.links.is_empty()
@@ -325,6 +351,7 @@ impl Conversation {
     }
 
     fn on_model(&mut self, session: SessionId, event: ModelEvent) {
+        self.on_sign_of_life();
         match event {
             ModelEvent::SpeechStarted => self.caller.voice_started(self.now),
             ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
@@ -357,6 +384,7 @@ impl Conversation {
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
         self.awaits_reply = self.is_going_on();
+        self.owe_answer();
         self.refresh();
     }
 
@@ -375,6 +403,7 @@ impl Conversation {
         };
         self.turn.reach(Stage::FirstAudio, self.now);
         self.awaits_reply = false;
+        self.answer_comes();
         let was_silent = !self.playout.is_audible(self.now);
         let audio = self.at_leg_rate(audio);
         let length = audio.duration();
@@ -415,6 +444,7 @@ impl Conversation {
             return;
         };
         self.awaits_reply = false;
+        self.answer_comes();
         self.flush_framer();
         let length = self.replies.end(key);
         self.playout.push_mark(key, length);
@@ -429,6 +459,7 @@ impl Conversation {
                 self.hang_up(EndReason::Aborted);
             }
             Command::Tell(text) => self.tell(text),
+            Command::Reconfigure(change) => self.reconfigure(change),
             Command::HangUp | Command::Abort => {}
         }
     }
@@ -449,6 +480,7 @@ impl Conversation {
         let now = self.now;
         if self.timers.take_due(Timer::Fill, now) {
             while let Some(silence) = self.feed.fill(now, &self.config) {
+                self.turn.reach(Stage::LastFrame, now);
                 self.actions.extend(
                     self.links
                         .open()
@@ -504,6 +536,9 @@ impl Conversation {
         if self.timers.take_due(Timer::Filler, now) {
             self.on_filler_time();
         }
+        if self.timers.take_due(Timer::Sign, now) {
+            self.on_no_sign();
+        }
         if self.timers.take_due(Timer::Idle, now) {
             self.on_idle_time();
         }
@@ -556,7 +591,7 @@ impl Conversation {
                 self.actions
                     .push_back(Action::Show(Show::ReplyEnded { interrupted: false }));
             }
-            self.turn.close(&mut self.stats.turns);
+            self.close_turn(false);
             self.commit(false);
         }
         self.schedule_heard();
@@ -630,7 +665,7 @@ impl Conversation {
                 self.actions
                     .push_back(Action::Show(Show::ReplyEnded { interrupted: true }));
             }
-            self.turn.close(&mut self.stats.turns);
+            self.close_turn(true);
         }
         if self.phase == Phase::LastWords {
             self.timers.set(Timer::LastChance, self.now + LAST_CHANCE);
@@ -649,6 +684,7 @@ impl Conversation {
                 .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
         } else if let Some(session) = self.links.open() {
             self.awaits_reply = true;
+            self.owe_answer();
             self.actions.push_back(Action::Tell(session, text));
             self.refresh();
         } else {

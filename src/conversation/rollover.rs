@@ -5,10 +5,11 @@
 //! no quiet point comes, less and less quiet will do, and at last a deadline that waits for nobody.
 //! No frame of the caller goes to two live sessions: both would answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
-    Action, Conversation,
+    Action, Conversation, Reconfiguration, WorkKind,
+    ledger::Stage,
     link::{Active, Standby},
     timer::Timer,
 };
@@ -28,26 +29,19 @@ enum Quiet {
 }
 
 impl Conversation {
-    /// The limit of the session that talks has come nearer.
+    /// The limit of the session that talks has come nearer, or another prompt waits for its turn.
     pub(super) fn on_rollover_time(&mut self) {
-        let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
-            return;
-        };
-        let plan = Plan::new(limit, self.setup.jitter);
-        let age = self.now.saturating_duration_since(born);
+        let Some(plan) = self.plan() else { return };
         match self.links.standby {
-            Standby::None if age >= plan.soft => self.warm_up(),
-            Standby::Ready { since, id, .. }
-                if self.now.saturating_duration_since(since) >= plan.standby =>
-            {
-                // It has heard nothing for so long that its own idle limit comes near.
-                self.links.standby = Standby::None;
-                self.links.closing.push(id);
-                self.actions.push_back(Action::CloseModel(id));
+            Standby::None if plan.is_due(self.now) && self.may_warm_up() <= self.now => {
                 self.warm_up();
             }
+            Standby::Ready { since, .. } if plan.is_stale(since, self.now) => {
+                // It has heard nothing for so long that its own idle limit comes near.
+                self.dismiss_standby();
+            }
             Standby::Ready { .. } => {
-                if self.quiet() <= plan.needed(age) {
+                if self.quiet() <= plan.needed(self.now) {
                     self.switch();
                 }
             }
@@ -58,13 +52,17 @@ impl Conversation {
 
     /// When to look at the session's age again.
     pub(super) fn schedule_rollover(&mut self) {
-        let (Some(limit), Some(born)) = (self.setup.session_limit, self.links.born()) else {
+        let Some(plan) = self.plan() else {
             return self.timers.stop(Timer::Rollover);
         };
-        let plan = Plan::new(limit, self.setup.jitter);
         let at = match self.links.standby {
-            Standby::None if self.standby_failed => (born + plan.soft).max(self.now + plan.retry),
-            Standby::None => born + plan.soft,
+            Standby::None => {
+                let failed = self.standby_failed.then_some(self.now + plan.retry);
+                let Some(due) = plan.due else {
+                    return self.timers.stop(Timer::Rollover);
+                };
+                due.max(self.may_warm_up()).max(failed.unwrap_or(due))
+            }
             // Its opening, or the failure of it, is an event.
             Standby::Opening { .. } => return self.timers.stop(Timer::Rollover),
             Standby::Ready { .. } => self.now + LOOK,
@@ -93,7 +91,46 @@ impl Conversation {
         self.schedule_rollover();
     }
 
+    /// Goes on with another prompt or voice. A session cannot change either (Nova Sonic user
+    /// guide, input events), so a fresh one takes over.
+    pub(super) fn reconfigure(&mut self, change: Reconfiguration) {
+        if !self.is_going_on() {
+            return;
+        }
+        self.actions.push_back(Action::Reconfigure(change));
+        // Whatever session was asked for until now does not know of it.
+        self.dismiss_standby();
+        if self.links.active != Active::Lost {
+            self.reconfigured = Some(self.now);
+        }
+        self.schedule_rollover();
+    }
+
+    /// The session that stands by will not be needed.
+    fn dismiss_standby(&mut self) {
+        if let Some(id) = self.links.dismiss_standby(self.now) {
+            self.actions.push_back(Action::CloseModel(id));
+        }
+    }
+
+    /// A call has two sessions at most, one that closes included; and one that does not come to
+    /// its end holds nobody up for ever.
+    fn may_warm_up(&self) -> Instant {
+        let closing = self.links.closing_since();
+        closing.map_or(self.now, |since| since + self.config.close)
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        let born = self.links.born()?;
+        if self.setup.session_limit.is_none() && self.reconfigured.is_none() {
+            return None;
+        }
+        let limit = self.setup.session_limit;
+        Some(Plan::new(born, limit, self.setup.jitter, self.reconfigured))
+    }
+
     fn warm_up(&mut self) {
+        self.turn.begin(WorkKind::Rollover, self.now);
         let id = self.links.name();
         self.links.standby = Standby::Opening { id, born: self.now };
         self.actions.push_back(Action::OpenModel(id));
@@ -126,16 +163,20 @@ impl Conversation {
         let history = self.history();
         self.links.standby = Standby::None;
         if let Active::Open { id: old, .. } | Active::Opening { id: old, .. } = self.links.active {
-            self.links.closing.push(old);
+            self.links.closing.push((old, self.now));
             self.actions.push_back(Action::CloseModel(old));
         }
-        self.links.active = Active::Open { id, born };
+        self.links.open_active(id, born, self.now);
+        self.attempts.heard = false;
+        self.reconfigured = None;
+        self.session_is_there();
         self.stats.rollovers += 1;
         self.end_what_was_coming();
         if !history.is_empty() {
             self.actions.push_back(Action::Brief(id, history));
         }
         self.take_over(in_the_middle);
+        self.end_work(&WorkKind::Rollover, false);
         self.schedule_rollover();
         true
     }
@@ -145,6 +186,10 @@ impl Conversation {
         let Some(id) = self.links.open() else { return };
         let replayed = self.feed.open(self.now);
         let words = self.feed.unanswered_text();
+        let unheard = std::mem::take(&mut self.attempts.unheard);
+        if !replayed.is_empty() && !self.hears_voice() {
+            self.turn.reach(Stage::LastFrame, self.now);
+        }
         self.actions
             .extend(replayed.into_iter().map(|frame| Action::Feed(id, frame)));
         if let Some(words) = words.filter(|_| !self.hears_voice()) {
@@ -152,6 +197,8 @@ impl Conversation {
             self.tell(words);
         } else if in_the_middle && self.setup.text_input {
             self.tell(GO_ON.to_owned());
+        } else if unheard && self.setup.text_input && !self.hears_voice() {
+            self.tell(SAY_AGAIN.to_owned());
         }
         self.schedule_fill();
     }
@@ -170,7 +217,7 @@ impl Conversation {
     /// Everything that was said, oldest first, for a session that was not there. The caller's
     /// words that nobody answered are left out: they are said again.
     pub(super) fn history(&self) -> Vec<Said> {
-        let mut said = self.said.clone();
+        let mut said: Vec<_> = self.past.lines().cloned().collect();
         said.extend(self.replies.unrecorded(self.now));
         said.sort_by_key(|(at, _)| *at);
         let mut history: Vec<Said> = said.into_iter().map(|(_, said)| said).collect();
@@ -187,49 +234,96 @@ impl Conversation {
     }
 }
 
-/// The ages at which a rollover takes its steps.
+/// When a rollover takes its steps.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// The next session is warmed up, and the call moves at a quiet point.
-    soft: Duration,
-    /// It is enough that the model rests.
-    relaxed: Duration,
-    /// It is enough that nobody is in the middle of a word.
-    forced: Duration,
-    /// The call moves whatever happens.
-    hard: Duration,
+    /// The next session is warmed up from now on, and the call moves at a quiet point.
+    due: Option<Instant>,
+    by_age: Option<Steps>,
+    by_wish: Option<Steps>,
     /// A session that stands by is replaced after this long.
     standby: Duration,
     /// A failed warm-up is tried again after this long.
     retry: Duration,
 }
 
+/// From when on less and less quiet will do.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    /// It is enough that the model rests.
+    relaxed: Instant,
+    /// It is enough that nobody is in the middle of a word.
+    forced: Instant,
+    /// The call moves whatever happens.
+    hard: Instant,
+}
+
 impl Plan {
-    /// The steps for a session limit; written for 480 s, every other limit scales them.
-    fn new(limit: Duration, jitter: f32) -> Self {
-        let at = |seconds: f32| limit.mul_f32((seconds / 480.0).clamp(0.0, 1.0));
+    /// The plan of a session that was `born` under a `limit`, and of a call whose prompt changed
+    /// at `wished`.
+    fn new(born: Instant, limit: Option<Duration>, jitter: f32, wished: Option<Instant>) -> Self {
+        // Written for 480 s; every other limit scales it.
+        let scale = limit.unwrap_or(USUAL_LIMIT).div_duration_f32(USUAL_LIMIT);
+        let span = |seconds: f32| Duration::from_secs_f32(seconds.max(0.0) * scale);
+        let soft = limit.map(|_| born + span(360.0 + 20.0 * jitter.clamp(-1.0, 1.0)));
         Self {
-            soft: at(360.0 + 20.0 * jitter.clamp(-1.0, 1.0)),
-            relaxed: at(420.0),
-            forced: at(440.0),
-            hard: at(465.0),
-            standby: at(30.0),
-            retry: at(2.0).max(Duration::from_millis(50)),
+            due: soft.into_iter().chain(wished).min(),
+            by_age: limit.map(|_| Steps {
+                relaxed: born + span(420.0),
+                forced: born + span(440.0),
+                hard: born + span(465.0),
+            }),
+            by_wish: wished.map(|wished| Steps {
+                relaxed: wished + WISH,
+                forced: wished + WISH * 2,
+                hard: wished + WISH * 6,
+            }),
+            standby: span(30.0),
+            retry: span(2.0).max(Duration::from_millis(50)),
         }
     }
 
-    fn needed(&self, age: Duration) -> Quiet {
-        if age >= self.hard {
+    /// Whether a session has stood by for too long. The last one before the call must move is kept:
+    /// another one might not be there in time.
+    fn is_stale(&self, since: Instant, now: Instant) -> bool {
+        let last = since + self.standby.mul_f32(LAST_STANDBY);
+        now >= since + self.standby && self.by_age.is_none_or(|steps| steps.hard > last)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// How quiet it must be by now.
+    fn needed(&self, now: Instant) -> Quiet {
+        let steps = [self.by_age, self.by_wish].into_iter().flatten();
+        let needed = steps.map(|steps| steps.needed(now)).max();
+        needed.unwrap_or(Quiet::Full)
+    }
+}
+
+impl Steps {
+    fn needed(&self, now: Instant) -> Quiet {
+        if now >= self.hard {
             Quiet::Never
-        } else if age >= self.forced {
+        } else if now >= self.forced {
             Quiet::Any
-        } else if age >= self.relaxed {
+        } else if now >= self.relaxed {
             Quiet::Model
         } else {
             Quiet::Full
         }
     }
 }
+
+/// Nova Sonic ends a session that has heard nothing for 55 s; this many times 30 s is less.
+const LAST_STANDBY: f32 = 5.0 / 3.0;
+
+/// The limit that the steps are written for.
+const USUAL_LIMIT: Duration = Duration::from_secs(480);
+
+/// A change of prompt is not worth cutting anybody short, and should not take minutes either.
+const WISH: Duration = Duration::from_secs(10);
 
 /// How often the quiet is looked for while a session stands by.
 const LOOK: Duration = Duration::from_millis(100);
@@ -239,3 +333,7 @@ const REST: Duration = Duration::from_millis(300);
 
 /// What a model is told that takes over in the middle of a sentence.
 const GO_ON: &str = "(The connection was interrupted for a moment. Go on from where you stopped.)";
+
+/// What a model is told that takes over from one that gave no sign of having heard the caller.
+const SAY_AGAIN: &str =
+    "(The line was bad for a moment, and what the caller said was lost. Ask them to say it again.)";

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::{Turn, Work};
 use crate::{
     audio::{AudioFrame, SampleRate},
     call::LegCapabilities,
@@ -58,6 +59,28 @@ pub enum Command {
     Abort,
     /// Give the model these words, which it answers as if the caller had said them.
     Tell(String),
+    /// Go on with another prompt or voice: in a fresh session, which takes over as at a rollover.
+    Reconfigure(Reconfiguration),
+}
+
+/// What changes in the middle of a call; `None` stays as it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reconfiguration {
+    /// The system prompt.
+    pub instructions: Option<String>,
+    /// The voice, by the model's name for it.
+    pub voice: Option<String>,
+}
+
+/// Prompts hold what is known about people: not for logs.
+impl fmt::Debug for Reconfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconfiguration")
+            .field("instructions", &self.instructions.as_ref().map(String::len))
+            .field("voice", &self.voice)
+            .finish()
+    }
 }
 
 /// What to do next.
@@ -82,6 +105,8 @@ pub enum Step {
 pub enum Action {
     /// Open a session under this name.
     OpenModel(SessionId),
+    /// Sessions that are opened from now on know this.
+    Reconfigure(Reconfiguration),
     /// Tell the session, before anything else, what was said so far.
     Brief(SessionId, Vec<Said>),
     /// Give the session this frame of the caller.
@@ -117,6 +142,7 @@ impl Action {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::OpenModel(_) => "open model",
+            Self::Reconfigure(_) => "reconfigure",
             Self::Brief(..) => "brief",
             Self::Feed(..) => "feed",
             Self::Tell(..) => "tell",
@@ -153,6 +179,10 @@ pub enum Notice {
     },
     /// Something went wrong.
     Trouble(ProviderErrorKind),
+    /// The caller was answered.
+    Turn(Turn),
+    /// Something that took time is over, outside any turn.
+    Work(Work),
 }
 
 /// What the agent does.

@@ -1,6 +1,8 @@
 //! Speech-to-speech models: how a session opens, and the vocabulary that it speaks.
 
+pub mod breaker;
 pub mod memory;
+pub mod price;
 
 pub mod scripted;
 
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     audio::{AudioFrame, SampleRate},
     call::CallId,
+    conversation::Reconfiguration,
     duplex::Duplex,
     error::ProviderError,
     transcript::Speaker,
@@ -82,6 +85,8 @@ pub struct SessionSeed {
     pub call: CallId,
     /// The system prompt.
     pub instructions: String,
+    /// The voice, by the model's name for it; `None`: the model's own choice.
+    pub voice: Option<String>,
     /// What was said before, oldest first: final text only.
     pub history: Vec<Said>,
     /// The rate of the caller's audio.
@@ -97,9 +102,20 @@ impl SessionSeed {
         Self {
             call,
             instructions: instructions.into(),
+            voice: None,
             history: Vec::new(),
             input_rate: rate,
             output_rate: rate,
+        }
+    }
+
+    /// Takes over what changes; the rest stays.
+    pub(crate) fn reconfigure(&mut self, change: Reconfiguration) {
+        if let Some(instructions) = change.instructions {
+            self.instructions = instructions;
+        }
+        if change.voice.is_some() {
+            self.voice = change.voice;
         }
     }
 }

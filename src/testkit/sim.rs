@@ -13,7 +13,8 @@ use crate::{
     call::LegCapabilities,
     clock,
     conversation::{
-        Action, CallStats, Config, Conversation, EndReason, Input, Notice, SessionId, Setup, Step,
+        Action, CallStats, Config, Conversation, EndReason, Input, Notice, Reconfiguration,
+        SessionId, Setup, Step,
     },
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, MarkId, Show},
@@ -39,6 +40,7 @@ pub struct Sim {
     shown: Vec<Show>,
     opened: Vec<SessionId>,
     briefed: Vec<(SessionId, Vec<Said>)>,
+    reconfigured: Vec<Reconfiguration>,
     closed: Vec<SessionId>,
     hung_up: Option<bool>,
     ended: Option<EndReason>,
@@ -96,6 +98,7 @@ impl Sim {
             shown: Vec::new(),
             opened: Vec::new(),
             briefed: Vec::new(),
+            reconfigured: Vec::new(),
             closed: Vec::new(),
             hung_up: None,
             ended: None,
@@ -145,6 +148,12 @@ impl Sim {
     #[must_use]
     pub fn briefed(&self) -> &[(SessionId, Vec<Said>)] {
         &self.briefed
+    }
+
+    /// How sessions differ from those before, by order.
+    #[must_use]
+    pub fn reconfigured(&self) -> &[Reconfiguration] {
+        &self.reconfigured
     }
 
     /// The model says a sentence: its caption, its audio at once, and its end. Answers with the
@@ -361,6 +370,7 @@ impl Sim {
         assert!(self.ended.is_none(), "{} after the end", action.name());
         match action {
             Action::OpenModel(id) => self.opened.push(id),
+            Action::Reconfigure(change) => self.reconfigured.push(change),
             Action::Feed(id, frame) => {
                 self.last_fed = Some(id);
                 self.fed.entry(id).or_default().push((self.now, frame));

@@ -1,5 +1,7 @@
 //! The agent around the core, on a paused clock, with providers that the test plays itself.
 
+mod sessions;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -47,8 +49,16 @@ impl Stage {
     }
 
     fn with_leads<S: TranscriptSink, L: LeadStore>(sink: S, leads: L, config: AgentConfig) -> Self {
+        Self::with_model(sink, leads, config, Puppet::new())
+    }
+
+    fn with_model<S: TranscriptSink, L: LeadStore>(
+        sink: S,
+        leads: L,
+        config: AgentConfig,
+        (puppet, sessions): (Puppet, mpsc::Receiver<OpenedSession>),
+    ) -> Self {
         let (telephony, callers) = Loopback::new();
-        let (puppet, sessions) = Puppet::new();
         let model = Arc::new(puppet);
         let agent = VoiceAgent::builder()
             .telephony(telephony)

@@ -3,6 +3,7 @@
 mod barge_in;
 mod endings;
 mod invariants;
+mod recovery;
 mod rollover;
 mod silence;
 mod turns;

@@ -45,6 +45,8 @@ impl Encoder {
         features: Features,
         seed: &SessionSeed,
     ) -> Vec<Vec<u8>> {
+        let voice = seed.voice.as_ref().unwrap_or(&config.voice);
+        let voice = voice.trim().to_lowercase();
         let mut events = vec![
             encode(&Event::SessionStart {
                 inference_configuration: Inference {
@@ -68,7 +70,7 @@ impl Encoder {
                 text_output_configuration: PLAIN,
                 audio_output_configuration: AudioOutput {
                     format: Format::of(seed.output_rate),
-                    voice_id: &config.voice.trim().to_lowercase(),
+                    voice_id: &voice,
                 },
             }),
         ];
