@@ -15,7 +15,7 @@ use futures::Stream;
 use jiff::Timestamp;
 use novavoice::{
     call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
-    conversation::AgentState,
+    conversation::{AgentState, TurnLatency},
     transcript::{Speaker, Utterance},
 };
 use serde_json::Value;
@@ -68,6 +68,11 @@ impl Calls {
     /// A line that is safely kept.
     pub(crate) fn line(&self, call: &CallId, line: &Utterance) {
         self.with(call, |record| record.line(line));
+    }
+
+    /// The caller was answered.
+    pub(crate) fn turn(&self, call: &CallId, latency: &TurnLatency) {
+        self.with(call, |record| record.turn(latency));
     }
 
     /// The agent's state changed.

@@ -8,7 +8,9 @@ use std::{
     collections::BTreeMap, env, ffi::OsString, fmt, net::IpAddr, path::PathBuf, time::Duration,
 };
 
-use novavoice::{lead::PhoneNumber, private::Private, telephony::vonage::Credentials};
+use novavoice::{
+    lead::PhoneNumber, model::price::PriceList, private::Private, telephony::vonage::Credentials,
+};
 
 use reader::{Reader, Sources};
 use settings::SETTINGS;
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) max_calls: usize,
     /// How long live calls may go on once the process is asked to end.
     pub(crate) drain: Duration,
+    /// Where traces go.
+    pub(crate) traces: Option<String>,
     /// What is logged, and how.
     pub(crate) log: LogSettings,
     /// Settings that were given although this build has no use for them yet.
@@ -74,6 +78,8 @@ pub(crate) struct SpeechConfig {
     pub(crate) session_limit: Option<Duration>,
     /// The account's session quota.
     pub(crate) max_sessions: usize,
+    /// What its tokens cost; what is known of the model when `None`.
+    pub(crate) prices: Option<PriceList>,
 }
 
 /// `SPEECH_MODEL`.
@@ -200,7 +206,6 @@ impl Config {
         let mut read = Reader::new(sources);
         // The TLS library reads it by itself; a wrong path must not be found at the first call.
         read.optional("SSL_CERT_FILE", parse::readable_file);
-        read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url);
         // So does the AWS library.
         read.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", parse::url);
         let config = Self {
@@ -218,6 +223,7 @@ impl Config {
             },
             max_calls: read.required("MAX_CALLS", parse::number(1..=100_000)) as usize,
             drain: read.required("DRAIN_SECONDS", parse::seconds(0)),
+            traces: read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url),
             log: LogSettings {
                 filter: read.required("RUST_LOG", parse::log_filter),
                 format: read.required("LOG_FORMAT", parse::one_of(LOG_FORMATS)),
@@ -244,6 +250,7 @@ impl SpeechConfig {
             // Three: one call, and two spare so that it can roll over.
             max_sessions: read.required("NOVA_SONIC_MAX_SESSIONS", parse::number(3..=100_000))
                 as usize,
+            prices: read.optional("NOVA_SONIC_PRICES", parse::prices),
         }
     }
 }
@@ -343,7 +350,7 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 13] = [
+const UNUSED: [&str; 12] = [
     "VONAGE_PRIVATE_KEY",
     "VONAGE_FROM_NUMBER",
     "VONAGE_API_URL",
@@ -356,7 +363,6 @@ const UNUSED: [&str; 13] = [
     "CREATE_TABLES",
     "IDLE_NUDGE_SECONDS",
     "IDLE_HANGUP_SECONDS",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
 const SPEECH_CHOICES: &[(&str, SpeechChoice)] = &[

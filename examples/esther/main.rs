@@ -14,6 +14,7 @@ mod service;
 mod signals;
 mod speech;
 mod telemetry;
+mod traces;
 
 use std::{env, process::ExitCode};
 

@@ -25,7 +25,10 @@ use novavoice::{
     },
     transcript::FileSink,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +40,7 @@ use crate::{
     metrics::Metrics,
     persona,
     speech::{self, Speech},
+    traces::{Sending, Traces},
 };
 
 type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, FileSink, NoLeads>;
@@ -49,6 +53,7 @@ pub(crate) struct Service {
     vonage: Vonage,
     browser: Browser,
     follower: Follower,
+    sending: Option<Sending>,
     readiness: Readiness,
     /// What is printed once it listens.
     pub(crate) address: String,
@@ -65,7 +70,8 @@ impl Service {
         let local = listener.local_addr()?;
         let transcripts = transcripts(&config).await?;
         let speech = speech::choose(&config.speech).await?;
-        Self::assemble(config, listener, local, transcripts, speech)
+        let traces = config.traces.as_deref().map(Traces::start).transpose()?;
+        Self::assemble(config, listener, local, transcripts, speech, traces)
     }
 
     fn assemble(
@@ -74,6 +80,7 @@ impl Service {
         local: SocketAddr,
         transcripts: FileSink,
         speech: Speech,
+        traces: Option<(Traces, Sending)>,
     ) -> anyhow::Result<Self> {
         let address = reachable(local);
         let public_url = config.public_url.clone();
@@ -87,7 +94,10 @@ impl Service {
         let max_calls = config.max_calls.min(speech.max_calls.unwrap_or(usize::MAX));
 
         let readiness = Readiness::default();
-        let gate = Gate::new(max_calls, &readiness);
+        // Where another model takes its place, callers are let in all the same.
+        let circuit = speech.circuit.clone();
+        let circuit = circuit.filter(|_| speech.stand_in.is_none());
+        let gate = Gate::new(max_calls, &readiness).guarded_by(circuit);
         let mut settings = BrowserConfig::new(&public_url, tokens.clone());
         settings.admission = gate.admission();
         let browser = Browser::new(settings);
@@ -105,6 +115,8 @@ impl Service {
         let mut settings = AgentConfig::default();
         settings.drain = config.drain;
         settings.max_calls = max_calls;
+        settings.max_sessions = speech.max_sessions;
+        settings.prices = speech.prices;
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
@@ -132,6 +144,7 @@ impl Service {
             max_calls,
             speech: speech.announcement.clone(),
             stand_in: speech.stand_in.clone(),
+            circuit: speech.circuit,
             sockets: sockets.clone(),
             browser: browser.clone(),
             vonage: vonage.clone(),
@@ -139,6 +152,9 @@ impl Service {
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
+        let (traces, sending) = traces
+            .map(|(traces, sending)| (Arc::new(traces), sending))
+            .unzip();
         let webhooks = http::counting_refusals(vonage::webhooks(&vonage), &metrics);
         let peers = webhooks.merge(socket::router(sockets));
         Ok(Self {
@@ -152,7 +168,9 @@ impl Service {
                 metrics,
                 gate,
                 stand_in: speech.stand_in,
+                traces,
             },
+            sending,
             readiness,
             address,
             made_token,
@@ -164,8 +182,15 @@ impl Service {
     /// run come to their end.
     pub(crate) async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
         let handle = self.agent.handle();
-        let follower = self.follower.follow(handle.clone(), handle.subscribe());
-        let follower = tokio::spawn(follower);
+        let (over, is_over) = oneshot::channel::<()>();
+        let is_over = async {
+            // An error says that the sender is gone, which is as good.
+            is_over.await.ok();
+        };
+        let follower = self
+            .follower
+            .follow(handle.clone(), handle.subscribe(), is_over);
+        let mut follower = tokio::spawn(follower);
 
         // A frame is far smaller than a packet, and must not wait for another one.
         let listener = self.listener.tap_io(|tcp| {
@@ -197,7 +222,16 @@ impl Service {
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
             tracing::debug!("some connections were still open");
         }
-        follower.abort();
+        drop(over);
+        if tokio::time::timeout(LAST_REPORTS, &mut follower)
+            .await
+            .is_err()
+        {
+            follower.abort();
+        }
+        if let Some(sending) = self.sending {
+            sending.finish().await;
+        }
         match served {
             Err(error) if !self.readiness.is_draining() => Err(error.into()),
             _ => Ok(()),
@@ -289,6 +323,9 @@ fn random_token() -> Private<String> {
     let half = || Uuid::new_v4().simple().to_string();
     Private::new(half() + &half())
 }
+
+/// What the agent said last is taken at once.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
 
 /// What is being answered when the process ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);

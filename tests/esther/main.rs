@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod api;
+mod breaker;
 mod callers;
 mod crash;
 mod documents;
@@ -22,5 +23,6 @@ mod settings;
 mod sockets;
 mod softphone;
 mod tokens;
+mod traces;
 mod transcript;
 mod webhooks;

@@ -27,6 +27,7 @@ use axum::{
 };
 use novavoice::{
     agent::AgentHandle,
+    model::breaker::Circuit,
     telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
 use tower_http::{
@@ -60,6 +61,8 @@ pub(crate) struct App {
     pub(crate) speech: Announcement,
     /// The model that may take its place in a call.
     pub(crate) stand_in: Option<Arc<StandIn>>,
+    /// How the model stands.
+    pub(crate) circuit: Option<Circuit>,
     /// Open media sockets.
     pub(crate) sockets: Sockets,
     /// Makes channels for browsers.

@@ -5,6 +5,7 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
+use novavoice::model::breaker::Circuit;
 use serde_json::{Value, json};
 
 use super::{App, Problem};
@@ -45,9 +46,10 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let stood_in = app.stand_in.as_ref().map_or(0, |both| both.calls_taken());
+    let circuit_open = app.circuit.as_ref().is_some_and(Circuit::is_open);
     let text = app
         .metrics
-        .render(app.agent.counts(), &app.sockets, stood_in);
+        .render(app.agent.counts(), &app.sockets, stood_in, circuit_open);
     ([(header::CONTENT_TYPE, PROMETHEUS)], text)
 }
 
