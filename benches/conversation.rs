@@ -1,6 +1,6 @@
 //! What a frame costs in the core.
 
-use std::{hint::black_box, time::Instant};
+use std::{hint::black_box, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
@@ -22,8 +22,11 @@ fn conversation(now: Instant) -> Conversation {
         leg: LegCapabilities {
             marks: true,
             text: false,
+            ..LegCapabilities::default()
         },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         session_limit: None,
         jitter: 0.0,

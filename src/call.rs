@@ -152,6 +152,8 @@ impl CallInfo {
             leg: LegCapabilities {
                 marks: false,
                 text: false,
+                transfer: false,
+                dtmf: false,
             },
             instructions: None,
             greeting: None,
@@ -171,6 +173,11 @@ pub struct LegCapabilities {
     pub marks: bool,
     /// Shows text: gets [`CallCommand::Show`](crate::telephony::CallCommand::Show).
     pub text: bool,
+    /// Can connect the caller with somebody else: obeys
+    /// [`CallCommand::Transfer`](crate::telephony::CallCommand::Transfer).
+    pub transfer: bool,
+    /// Can press keys: obeys [`CallCommand::SendDtmf`](crate::telephony::CallCommand::SendDtmf).
+    pub dtmf: bool,
 }
 
 /// How a call ended, or that it has not.

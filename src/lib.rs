@@ -59,6 +59,7 @@
 //! caller → telephony → CallEvent → conversation → Action::Feed → model → provider
 //! caller ← telephony ← CallCommand ← conversation ← ModelEvent ← model ← provider
 //!                                        ├→ Action::Record   → transcript   (beside the call)
+//!                                        ├→ Action::CallTool → tool         (beside the call) → Input::ToolDone
 //!                                        ├→ Action::Publish  → observers    (never waited for)
 //!                                        └→ Step::Wait(until) → the driver sleeps
 //! ```
@@ -74,10 +75,45 @@
 //! | [`Telephony`](telephony::Telephony) | callers, as legs | [`memory`](telephony::memory), `vonage`, `browser` |
 //! | [`SpeechModel`](model::SpeechModel) | sessions that listen and speak | [`memory`](model::memory), [`scripted`](model::scripted), `nova_sonic` |
 //! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink) |
-//! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads) |
+//! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads), `SqliteLeads`, `DynamoLeads` |
 //!
 //! All are dyn-compatible, and `Arc<T>` forwards them: an agent whose providers are chosen at run
 //! time is a `VoiceAgent<Arc<dyn Telephony>, Arc<dyn SpeechModel>, …>`.
+//!
+//! # Tools
+//!
+//! What the agent can do besides talking is a set of [`Tools`](tool::Tools): async functions over
+//! structs whose doc comments tell the model when to use them.
+//!
+//! ```
+//! use novavoice::{
+//!     agent::VoiceAgent,
+//!     tool::{Tool, ToolContext, ToolError, Tools, builtin},
+//! };
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//!
+//! /// Books a web meeting. Use it once the caller has agreed to a day.
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Book {
+//!     /// The day, as YYYY-MM-DD.
+//!     day: String,
+//! }
+//!
+//! async fn book(context: ToolContext, meeting: Book) -> Result<String, ToolError> {
+//!     let day: jiff::civil::Date = meeting.day.parse()?;
+//!     println!("a meeting on {day}, agreed in the call {}", context.call().id);
+//!     Ok(format!("booked for {day}"))
+//! }
+//!
+//! let agent = VoiceAgent::builder().tools(Tools::new([
+//!     Tool::new("book", book).filler("One moment, I am booking it."),
+//!     builtin::end_call(),
+//! ]));
+//! # drop(agent);
+//! ```
+//!
+//! They run beside the call, and the model gets exactly one answer to each use; see [`tool`].
 //!
 //! # Writing a provider
 //!
@@ -114,6 +150,9 @@
 
 mod clock;
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 pub mod error;
 pub use error::{ProviderError, ProviderErrorKind};
 
@@ -122,6 +161,9 @@ pub mod private;
 pub mod audio;
 
 pub mod call;
+
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 
 pub mod duplex;
 
@@ -132,6 +174,8 @@ pub mod conversation;
 pub mod answer;
 
 pub mod model;
+
+pub mod tool;
 
 pub mod transcript;
 

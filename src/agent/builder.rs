@@ -9,6 +9,7 @@ use crate::{
     lead::{self, Lead, LeadStore},
     model::SpeechModel,
     telephony::Telephony,
+    tool::Tools,
     transcript::{self, TranscriptSink},
 };
 
@@ -22,6 +23,7 @@ pub struct VoiceAgentBuilder<T = (), M = (), S = transcript::Discard, L = lead::
     leads: L,
     config: AgentConfig,
     prompt: PromptFn,
+    tools: Tools,
     detector: DetectorFn,
 }
 
@@ -37,6 +39,7 @@ impl VoiceAgent<(), (), transcript::Discard, lead::Discard> {
             prompt: Box::new(|_, _| {
                 Prompt::new("You are a friendly assistant on the phone. Keep replies short.")
             }),
+            tools: Tools::default(),
             detector: Box::new(vad::default_detector),
         }
     }
@@ -51,6 +54,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -61,6 +65,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -73,6 +78,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -83,6 +89,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -98,6 +105,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -108,6 +116,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -120,6 +129,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             transcripts,
             config,
             prompt,
+            tools,
             detector,
             ..
         } = self;
@@ -130,6 +140,7 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
             leads,
             config,
             prompt,
+            tools,
             detector,
         }
     }
@@ -140,6 +151,13 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
         prompt: impl Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync + 'static,
     ) -> Self {
         self.prompt = Box::new(prompt);
+        self
+    }
+
+    /// What the agent can do besides talking. Default: nothing. A model that uses no tools is
+    /// offered none.
+    pub fn tools(mut self, tools: Tools) -> Self {
+        self.tools = tools;
         self
     }
 
@@ -170,6 +188,7 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
             leads,
             config,
             prompt,
+            tools,
             detector,
         } = self;
         let shared = Arc::new(Shared::default());
@@ -182,6 +201,7 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
                 leads,
                 config,
                 prompt,
+                tools,
                 detector,
                 shared,
                 quota,

@@ -17,7 +17,9 @@ use super::{
     event::EventKind,
     handle::{Counted, Entry},
     recorder::Recorder,
+    seeds::Seeds,
     sessions::Sessions,
+    tools::ToolRuns,
 };
 use crate::{
     audio::{comfort_tone, vad::VoiceDetector},
@@ -28,6 +30,7 @@ use crate::{
     lead::{Lead, LeadStore, PhoneNumber},
     model::{ModelCommand, SessionSeed, SpeechModel},
     telephony::{CallCommand, CallEvent, Leg},
+    tool::Tools,
     transcript::TranscriptSink,
 };
 
@@ -51,16 +54,24 @@ where
     let began = clock::now();
     let lead = look_up(&parts.leads, parts.config.lead_lookup, &info).await;
     let prompt = (parts.prompt)(&info, lead.as_ref());
-    let seed = SessionSeed::new(
+    let mut seed = SessionSeed::new(
         info.id.clone(),
         info.instructions.clone().unwrap_or(prompt.instructions),
         info.rate,
     );
+    seed.voice = prompt.voice;
     let capabilities = parts.model.capabilities();
+    let tools = match capabilities.tools {
+        true => parts.tools.clone(),
+        false => Tools::default(),
+    };
+    let seeds = Seeds::new(seed, tools.clone(), prompt.tools.as_deref());
     let setup = Setup {
         rate: info.rate,
         leg: info.leg,
         text_input: capabilities.text_input,
+        tools: tools.specs(),
+        offered: prompt.tools,
         greeting: info.greeting.clone().or(prompt.greeting),
         session_limit: capabilities.max_session,
         jitter: jitter(&info.id),
@@ -71,8 +82,9 @@ where
         conversation: Conversation::new(parts.config.conversation.clone(), setup, clock::now()),
         leg: duplex,
         sessions: Sessions::new(&parts.shared),
+        tools: ToolRuns::new(tools, info.clone(), lead, &parts.shared.tasks),
         detector: (parts.detector)(),
-        seed,
+        seeds,
         parts: &parts,
         recorder: &recorder,
         entry: &entry,
@@ -118,8 +130,9 @@ struct Call<'a, M, S, L> {
     conversation: Conversation,
     leg: Duplex<CallCommand, CallEvent>,
     sessions: Sessions,
+    tools: ToolRuns,
     detector: Box<dyn VoiceDetector>,
-    seed: SessionSeed,
+    seeds: Seeds,
     parts: &'a Arc<Parts<M, S, L>>,
     recorder: &'a Recorder,
     entry: &'a Entry,
@@ -156,6 +169,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                     }
                 },
                 input = self.sessions.next() => input,
+                input = self.tools.next() => input,
                 Some(command) = self.commands.recv() => Input::Command(command),
                 () = sleep_until(wake.unwrap_or_else(far_future).into()), if wake.is_some() => Input::Tick,
             };
@@ -178,9 +192,8 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
         match action {
             Action::OpenModel(id) => {
                 self.sessions
-                    .open(id, Arc::clone(self.parts), self.seed.clone())
+                    .open(id, Arc::clone(self.parts), self.seeds.current())
             }
-            Action::Reconfigure(change) => self.seed.reconfigure(change),
             Action::Brief(id, history) => self.sessions.command(id, ModelCommand::History(history)),
             Action::Feed(id, frame) => {
                 if !self.sessions.feed(id, frame) {
@@ -188,11 +201,19 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 }
             }
             Action::Tell(id, text) => self.sessions.command(id, ModelCommand::Text(text)),
+            Action::Answer(id, result) => {
+                self.sessions.command(id, ModelCommand::ToolResult(result));
+            }
+            Action::Configure(change) => self.seeds.configure(change),
             Action::CloseModel(id) => self.sessions.close(id),
             Action::Play(frame) => self.play(frame),
             Action::Mark(mark) => self.leg(CallCommand::Mark(mark)),
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
+            Action::Transfer(to) => self.leg(CallCommand::Transfer { to }),
+            Action::SendDtmf(keys) => self.leg(CallCommand::SendDtmf(keys)),
+            Action::CallTool(run, call) => self.tools.start(run, call),
+            Action::CancelTool(run) => self.tools.cancel(run),
             Action::HangUp { apologise } => self.leg(CallCommand::HangUp { apologise }),
             Action::Record(line) => {
                 if !self.recorder.record(line) {
@@ -204,6 +225,8 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Publish(notice) => self.entry.publish(match notice {
                 Notice::State { old, new } => EventKind::State { old, new },
                 Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
+                Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
+                Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
                 Notice::Turn(turn) => EventKind::Turn(Box::new(turn)),
                 Notice::Work(work) => EventKind::Work(work),
@@ -280,6 +303,7 @@ fn summarise(reason: &EndReason, ended: jiff::Timestamp, duration: Duration) -> 
         EndReason::CallerHungUp
         | EndReason::AgentHungUp
         | EndReason::Aborted
+        | EndReason::Transferred
         | EndReason::NoTraffic => (CallStatus::Completed, Outcome::Completed),
     };
     CallSummary::new(status, outcome, ended, duration)

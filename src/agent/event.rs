@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     call::{CallId, CallInfo, CallSummary},
     conversation::{AgentState, CallStats, EndReason, Turn, Work},
+    tool::ToolRunId,
     transcript::{Speaker, Utterance},
 };
 
@@ -42,6 +43,20 @@ pub enum EventKind {
         /// The words.
         text: String,
     },
+    /// A tool was started.
+    ToolCalled {
+        /// Names this use within the call.
+        run: ToolRunId,
+        /// The tool.
+        name: String,
+    },
+    /// A tool is done with.
+    ToolAnswered {
+        /// Which use.
+        run: ToolRunId,
+        /// Whether it failed, ran out of time or was cancelled.
+        failed: bool,
+    },
     /// A line of the transcript, once the sink has acknowledged it.
     Utterance(Utterance),
     /// Something went wrong; the call may go on.
@@ -68,6 +83,10 @@ impl std::fmt::Debug for EventKind {
             Self::Started(info) => f.debug_tuple("Started").field(info).finish(),
             Self::State { old, new } => write!(f, "State({old} to {new})"),
             Self::Caption { speaker, .. } => write!(f, "Caption({speaker:?})"),
+            Self::ToolCalled { run, name } => write!(f, "ToolCalled({}, {name})", run.0),
+            Self::ToolAnswered { run, failed } => {
+                write!(f, "ToolAnswered({}, failed: {failed})", run.0)
+            }
             Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
             Self::Turn(turn) => f.debug_tuple("Turn").field(turn).finish(),
             Self::Work(work) => f.debug_tuple("Work").field(work).finish(),

@@ -13,6 +13,7 @@ use crate::{
     lead::{Lead, LeadStore},
     model::{SpeechModel, price::PriceList},
     telephony::{CallCommand, Leg, Telephony},
+    tool::Tools,
     transcript::TranscriptSink,
 };
 
@@ -26,7 +27,9 @@ mod driver;
 mod handle;
 mod quota;
 mod recorder;
+mod seeds;
 mod sessions;
+mod tools;
 
 pub use handle::AgentHandle;
 use handle::Shared;
@@ -70,6 +73,7 @@ struct Parts<M, S, L> {
     leads: L,
     config: AgentConfig,
     prompt: PromptFn,
+    tools: Tools,
     detector: DetectorFn,
     shared: Arc<Shared>,
     quota: Arc<Quota>,
@@ -134,6 +138,10 @@ pub struct Prompt {
     pub instructions: String,
     /// What makes the model speak first: it answers these words as if the caller had said them.
     pub greeting: Option<String>,
+    /// The voice, by the model's own name for it. `None`: the one that the model is set to.
+    pub voice: Option<String>,
+    /// Only these of the agent's tools, by name. `None`: all.
+    pub tools: Option<Vec<String>>,
 }
 
 impl Prompt {
@@ -142,6 +150,8 @@ impl Prompt {
         Self {
             instructions: instructions.into(),
             greeting: None,
+            voice: None,
+            tools: None,
         }
     }
 
@@ -149,6 +159,20 @@ impl Prompt {
     #[must_use]
     pub fn with_greeting(mut self, greeting: impl Into<String>) -> Self {
         self.greeting = Some(greeting.into());
+        self
+    }
+
+    /// Lets the agent speak with this voice.
+    #[must_use]
+    pub fn with_voice(mut self, voice: impl Into<String>) -> Self {
+        self.voice = Some(voice.into());
+        self
+    }
+
+    /// Offers only these of the agent's tools.
+    #[must_use]
+    pub fn with_tools(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tools = Some(names.into_iter().map(Into::into).collect());
         self
     }
 }

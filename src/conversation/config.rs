@@ -35,6 +35,10 @@ pub struct Config {
     pub caller_text_wait: Duration,
     /// How long more keys are awaited before the model is told of them. Default: 700 ms.
     pub keys_wait: Duration,
+    /// How long a tool may run before the agent says its
+    /// [`filler`](crate::tool::ToolSpec::filler). Default: 2 s, a pause that people do not notice
+    /// as one.
+    pub tool_filler_after: Duration,
     /// A leg from which nothing came for this long is given up. Default: 5 minutes.
     pub no_traffic: Duration,
     /// How long the agent's last words may take before it hangs up all the same. Default: 20 s:
@@ -55,8 +59,8 @@ pub struct Config {
     pub wrap_up: Duration,
     /// What it is told then.
     pub wrap_up_text: String,
-    /// How long a model session may take to close by the book. Default: 6 s: Nova Sonic's
-    /// provider gives up after 5.
+    /// How long a model session may take to close by the book, and tools that must not stop half
+    /// way to finish, once the leg is gone. Default: 6 s: Nova Sonic's provider gives up after 5.
     pub close: Duration,
 }
 
@@ -72,6 +76,7 @@ impl Default for Config {
             cut_text_wait: Duration::from_secs(1),
             caller_text_wait: Duration::from_millis(1_500),
             keys_wait: Duration::from_millis(700),
+            tool_filler_after: Duration::from_secs(2),
             no_traffic: Duration::from_secs(300),
             last_words: Duration::from_secs(20),
             mark_overdue: Duration::from_secs(2),

@@ -3,7 +3,11 @@
 
 use std::time::Instant;
 
-use super::{Conversation, ending::Phase, timer::Timer};
+use super::{
+    Conversation,
+    ending::{Parting, Phase},
+    timer::Timer,
+};
 
 /// How long the caller has been silent, and what was done about it.
 #[derive(Debug)]
@@ -49,7 +53,11 @@ impl Conversation {
         let now = self.now;
         if self.hears_voice() {
             self.caller_active();
-        } else if self.awaits_reply || self.playout.is_audible(now) || self.links.open().is_none() {
+        } else if self.awaits_reply
+            || self.tools.is_running()
+            || self.playout.is_audible(now)
+            || self.links.open().is_none()
+        {
             // The agent has the word. Its questions deserve the whole time for an answer, but what
             // it says to a silent caller does not keep that caller on the line.
             self.idle.quiet = now;
@@ -112,7 +120,7 @@ impl Conversation {
             return;
         }
         if self.idle.wrapping_up || !self.setup.text_input {
-            return self.last_words();
+            return self.last_words(Parting::HangUp);
         }
         self.idle.wrapping_up = true;
         self.timers
@@ -124,7 +132,7 @@ impl Conversation {
     /// The agent says goodbye, and hangs up once that was heard.
     fn say_goodbye(&mut self, words: String) {
         self.tell(words);
-        self.last_words();
+        self.last_words(Parting::HangUp);
     }
 }
 

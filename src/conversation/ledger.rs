@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{Action, Conversation, Histogram, Notice};
+use crate::tool::ToolRunId;
 
 /// How long after the caller stopped speaking each stage of the answer came. `None`: it never did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,12 +145,17 @@ pub enum WorkKind {
     Tool {
         /// Its name.
         name: String,
-        /// What the model calls this use of it.
-        id: String,
+        /// Names this use within the call.
+        run: ToolRunId,
     },
 }
 
 impl WorkKind {
+    pub(super) fn tool(run: ToolRunId, name: &str) -> Self {
+        let name = name.to_owned();
+        Self::Tool { name, run }
+    }
+
     /// A short name for spans and logs; never arguments.
     #[must_use]
     pub fn name(&self) -> &str {

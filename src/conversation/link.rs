@@ -66,6 +66,11 @@ impl Links {
         SessionId(self.last)
     }
 
+    /// The session that was named last.
+    pub(super) fn newest(&self) -> SessionId {
+        SessionId(self.last)
+    }
+
     /// The session that hears the caller, if one does.
     pub(super) fn open(&self) -> Option<SessionId> {
         match self.active {

@@ -40,7 +40,7 @@ pub use stats::CallStats;
 
 mod vocabulary;
 pub use vocabulary::{
-    Action, AgentState, Command, EndReason, Input, Notice, Reconfiguration, SessionId, Setup, Step,
+    Action, AgentState, Command, EndReason, Input, Notice, Reconfigure, SessionId, Setup, Step,
 };
 
 mod caller;
@@ -53,13 +53,16 @@ pub(crate) use link::OPENING;
 mod owed;
 mod past;
 mod playout;
+mod reconfigure;
 mod recovery;
 mod reply;
 mod rollover;
 mod timer;
+mod tools;
+mod transfer;
 
 use caller::CallerWords;
-use ending::Phase;
+use ending::{Parting, Phase};
 use feed::Feed;
 use idle::Idle;
 use ledger::{Stage, TurnClock};
@@ -67,9 +70,11 @@ use link::{Active, Links};
 use owed::Owed;
 use past::Past;
 use playout::{Out, Playout};
+use reconfigure::Wish;
 use recovery::Attempts;
 use reply::{Replies, ReplyKey};
 use timer::{Timer, Timers};
+use tools::Tools;
 
 /// One call: what was said, what is being said, and what to do next.
 #[derive(Debug)]
@@ -84,8 +89,8 @@ pub struct Conversation {
     has_opened: bool,
     attempts: Attempts,
     standby_failed: bool,
-    /// Since when the call waits for a session with another prompt.
-    reconfigured: Option<Instant>,
+    wish: Option<Wish>,
+    tools: Tools,
     owed: Owed,
     state: AgentState,
     awaits_reply: bool,
@@ -132,7 +137,8 @@ impl Conversation {
             has_opened: false,
             attempts: Attempts::default(),
             standby_failed: false,
-            reconfigured: None,
+            wish: None,
+            tools: Tools::offering(setup.offered.clone()),
             owed: Owed::default(),
             voice_changed: now,
             past: Past::default(),
@@ -177,6 +183,8 @@ impl Conversation {
             }
             Input::Model(session, event) => self.on_old_model(session, event),
             Input::ModelEnded(session, error) => self.on_model_ended(session, error),
+            Input::ToolDone(run, output) => self.on_tool_done(run, output),
+            Input::ToolProgress(run, text) => self.on_tool_progress(run, &text),
             Input::Command(command) => self.on_command(command),
             Input::NotFed => self.stats.frames_dropped += 1,
             Input::NotPlayed => self.stats.frames_unplayed += 1,
@@ -253,6 +261,8 @@ impl Conversation {
             }
             // The feed fills the gap by itself.
             CallEvent::Muted(muted) => self.on_muted(muted),
+            CallEvent::TransferFailed(kind) => self.on_transfer_failed(kind),
+            CallEvent::DtmfFailed(kind) => self.on_dtmf_failed(kind),
             CallEvent::HungUp => self.on_hung_up(),
         }
     }
@@ -332,22 +342,17 @@ impl Conversation {
 
     fn on_model_ended(&mut self, session: SessionId, error: Option<ProviderErrorKind>) {
         if self.links.is_active(session) {
-            if matches!(self.phase, Phase::Live | Phase::LastWords) {
+            if self.is_going_on() {
                 return self.on_active_lost(error);
             }
             self.links.active = Active::Lost;
         } else if self.links.is_standby(session) {
-            self.on_standby_ended();
+            self.on_standby_ended(session, error.as_ref());
         } else {
             self.links.closed(session);
             self.schedule_rollover();
         }
-        if let Phase::Closing(reason) = &self.phase
-            && self.links.is_empty()
-        {
-            let reason = reason.clone();
-            self.finish(reason);
-        }
+        self.finish_when_closed();
     }
 
     fn on_model(&mut self, session: SessionId, event: ModelEvent) {
@@ -364,6 +369,7 @@ impl Conversation {
             ModelEvent::Interrupted => self.cut(),
             ModelEvent::ReplyEnded(reply) => self.on_reply_ended(session, reply),
             ModelEvent::Usage(usage) => self.stats.usage += usage,
+            ModelEvent::ToolCall(call) => self.on_tool_call(session, call),
         }
     }
 
@@ -385,6 +391,7 @@ impl Conversation {
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
         self.awaits_reply = self.is_going_on();
         self.owe_answer();
+        self.tools.caller_said();
         self.refresh();
     }
 
@@ -393,6 +400,7 @@ impl Conversation {
             return;
         };
         self.turn.reach(Stage::FirstText, self.now);
+        self.tools.replied();
         self.replies.caption(key, text);
         self.caption(Speaker::Agent, collapse_white_space(text));
     }
@@ -454,11 +462,13 @@ impl Conversation {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::HangUp if self.phase == Phase::Live => self.last_words(),
+            Command::HangUp if self.phase == Phase::Live => self.last_words(Parting::HangUp),
             Command::Abort if self.is_going_on() => {
                 self.hang_up(EndReason::Aborted);
             }
             Command::Tell(text) => self.tell(text),
+            Command::Transfer { to } => self.transfer(to),
+            Command::SendDtmf(keys) => self.press(keys),
             Command::Reconfigure(change) => self.reconfigure(change),
             Command::HangUp | Command::Abort => {}
         }
@@ -530,6 +540,9 @@ impl Conversation {
         if self.timers.take_due(Timer::Rollover, now) {
             self.on_rollover_time();
         }
+        if self.timers.take_due(Timer::Tools, now) {
+            self.on_tools_time();
+        }
         if self.timers.take_due(Timer::Reopen, now) {
             self.reopen();
         }
@@ -550,7 +563,8 @@ impl Conversation {
         }
         if self.timers.take_due(Timer::Ending, now) {
             match self.phase.clone() {
-                Phase::LastWords => self.hang_up(EndReason::AgentHungUp),
+                Phase::LastWords(_) => self.leave(),
+                Phase::Transferring => self.on_transfer_failed(ProviderErrorKind::TimedOut),
                 Phase::HangingUp(reason) => self.close(reason),
                 Phase::Closing(reason) => self.finish(reason),
                 Phase::Live | Phase::Over => {}
@@ -667,9 +681,10 @@ impl Conversation {
             }
             self.close_turn(true);
         }
-        if self.phase == Phase::LastWords {
-            self.timers.set(Timer::LastChance, self.now + LAST_CHANCE);
+        if matches!(self.phase, Phase::LastWords(_)) {
+            self.allow_last_words();
         }
+        self.interrupt_tools();
         self.schedule_heard();
         self.commit(false);
         self.refresh();
@@ -731,6 +746,8 @@ impl Conversation {
         let key = self.replies.key(session, reply)?;
         if new {
             self.feed.answered(self.hears_voice());
+            // Something came of it.
+            self.timers.stop(Timer::LastChance);
         }
         Some(key)
     }
@@ -761,7 +778,7 @@ impl Conversation {
             AgentState::Initializing
         } else if self.playout.is_audible(self.now) {
             AgentState::Speaking
-        } else if self.awaits_reply {
+        } else if self.awaits_reply || self.tools.is_awaited() {
             AgentState::Thinking
         } else {
             AgentState::Listening
@@ -776,9 +793,6 @@ impl Conversation {
 
 /// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
 const MAX_MISTRUST: u32 = 4;
-
-/// How long a caller who spoke over the last words has for a sentence that the model understands.
-const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 /// Text in bytes that may wait for a session: far more than anybody says in the seconds that it
 /// takes, far less than a model refuses.

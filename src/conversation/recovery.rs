@@ -42,6 +42,10 @@ impl Conversation {
         let kind = error.unwrap_or(ProviderErrorKind::Closed);
         self.actions
             .push_back(Action::Publish(Notice::Trouble(kind.clone())));
+        let opening = match self.links.active {
+            Active::Opening { id, .. } => Some(id),
+            Active::Open { .. } | Active::Lost => None,
+        };
         let (opened, lived) = match std::mem::replace(&mut self.links.active, Active::Lost) {
             Active::Open { since, .. } => (true, self.now.saturating_duration_since(since)),
             Active::Opening { .. } | Active::Lost => (false, Duration::ZERO),
@@ -54,6 +58,7 @@ impl Conversation {
         if kind == ProviderErrorKind::Policy {
             self.past.halve();
         }
+        self.move_tools(None);
         if self.switch() {
             return;
         }
@@ -63,8 +68,7 @@ impl Conversation {
         if let Standby::Opening { id, born } = self.links.standby {
             self.links.standby = Standby::None;
             self.links.active = Active::Opening { id, born };
-            self.reconfigured = None;
-        } else if self.attempts.is_hopeless(&kind) {
+        } else if !self.wish_failed(opening, Some(&kind)) && self.attempts.is_hopeless(&kind) {
             return self.give_up(kind);
         } else {
             let pause = self.attempts.pause(&kind, self.setup.jitter);
@@ -81,7 +85,6 @@ impl Conversation {
         }
         let id = self.links.name();
         self.links.active = Active::Opening { id, born: self.now };
-        self.reconfigured = None;
         self.actions.push_back(Action::OpenModel(id));
     }
 
@@ -91,6 +94,7 @@ impl Conversation {
             return;
         };
         self.links.open_active(id, born, self.now);
+        self.adopt(id);
         self.attempts.heard = false;
         self.session_is_there();
         let first = !self.has_opened;

@@ -8,16 +8,16 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Conversation, Reconfiguration, WorkKind,
+    Action, Conversation, SessionId, WorkKind,
     ledger::Stage,
     link::{Active, Standby},
     timer::Timer,
 };
-use crate::{model::Said, transcript::Speaker};
+use crate::{error::ProviderErrorKind, model::Said, transcript::Speaker};
 
 /// How quiet it must be for the call to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Quiet {
+pub(super) enum Quiet {
     /// Nobody speaks, nobody is waited for, and everything was heard.
     Full,
     /// The model has nothing more to say for now, though the caller may still be listening to it.
@@ -29,11 +29,13 @@ enum Quiet {
 }
 
 impl Conversation {
-    /// The limit of the session that talks has come nearer, or another prompt waits for its turn.
+    /// The limit of the session that talks has come nearer, or another one is wished for.
     pub(super) fn on_rollover_time(&mut self) {
         let Some(plan) = self.plan() else { return };
+        let wished = self.wish.as_ref().map(|wish| wish.needed(self.now));
+        let is_due = wished.is_some() || plan.is_due(self.now);
         match self.links.standby {
-            Standby::None if plan.is_due(self.now) && self.may_warm_up() <= self.now => {
+            Standby::None if is_due && self.may_warm_up() <= self.now => {
                 self.warm_up();
             }
             Standby::Ready { since, .. } if plan.is_stale(since, self.now) => {
@@ -41,7 +43,8 @@ impl Conversation {
                 self.dismiss_standby();
             }
             Standby::Ready { .. } => {
-                if self.quiet() <= plan.needed(self.now) {
+                let needed = wished.max(plan.needed(self.now));
+                if needed.is_some_and(|needed| self.quiet() <= needed) {
                     self.switch();
                 }
             }
@@ -57,10 +60,11 @@ impl Conversation {
         };
         let at = match self.links.standby {
             Standby::None => {
-                let failed = self.standby_failed.then_some(self.now + plan.retry);
-                let Some(due) = plan.due else {
+                let wished = self.wish.as_ref().map(|_| self.now);
+                let Some(due) = wished.or(plan.soft) else {
                     return self.timers.stop(Timer::Rollover);
                 };
+                let failed = self.standby_failed.then_some(self.now + plan.retry);
                 due.max(self.may_warm_up()).max(failed.unwrap_or(due))
             }
             // Its opening, or the failure of it, is an event.
@@ -85,29 +89,18 @@ impl Conversation {
     }
 
     /// The session that was to follow is gone. There is time for another one.
-    pub(super) fn on_standby_ended(&mut self) {
+    pub(super) fn on_standby_ended(
+        &mut self,
+        session: SessionId,
+        error: Option<&ProviderErrorKind>,
+    ) {
         self.links.standby = Standby::None;
-        self.standby_failed = true;
-        self.schedule_rollover();
-    }
-
-    /// Goes on with another prompt or voice. A session cannot change either (Nova Sonic user
-    /// guide, input events), so a fresh one takes over.
-    pub(super) fn reconfigure(&mut self, change: Reconfiguration) {
-        if !self.is_going_on() {
-            return;
-        }
-        self.actions.push_back(Action::Reconfigure(change));
-        // Whatever session was asked for until now does not know of it.
-        self.dismiss_standby();
-        if self.links.active != Active::Lost {
-            self.reconfigured = Some(self.now);
-        }
+        self.standby_failed = !self.wish_failed(Some(session), error);
         self.schedule_rollover();
     }
 
     /// The session that stands by will not be needed.
-    fn dismiss_standby(&mut self) {
+    pub(super) fn dismiss_standby(&mut self) {
         if let Some(id) = self.links.dismiss_standby(self.now) {
             self.actions.push_back(Action::CloseModel(id));
         }
@@ -122,11 +115,8 @@ impl Conversation {
 
     fn plan(&self) -> Option<Plan> {
         let born = self.links.born()?;
-        if self.setup.session_limit.is_none() && self.reconfigured.is_none() {
-            return None;
-        }
         let limit = self.setup.session_limit;
-        Some(Plan::new(born, limit, self.setup.jitter, self.reconfigured))
+        Some(Plan::new(born, limit, self.setup.jitter))
     }
 
     fn warm_up(&mut self) {
@@ -138,6 +128,9 @@ impl Conversation {
 
     /// How quiet it is right now.
     fn quiet(&self) -> Quiet {
+        if self.tools.is_awaited() {
+            return Quiet::Never;
+        }
         let caller_rests =
             !self.hears_voice() && self.now.saturating_duration_since(self.voice_changed) >= REST;
         let model_rests = !self.awaits_reply && !self.replies.is_coming();
@@ -163,12 +156,13 @@ impl Conversation {
         let history = self.history();
         self.links.standby = Standby::None;
         if let Active::Open { id: old, .. } | Active::Opening { id: old, .. } = self.links.active {
+            self.move_tools(Some(old));
             self.links.closing.push((old, self.now));
             self.actions.push_back(Action::CloseModel(old));
         }
         self.links.open_active(id, born, self.now);
+        self.adopt(id);
         self.attempts.heard = false;
-        self.reconfigured = None;
         self.session_is_there();
         self.stats.rollovers += 1;
         self.end_what_was_coming();
@@ -192,13 +186,23 @@ impl Conversation {
         }
         self.actions
             .extend(replayed.into_iter().map(|frame| Action::Feed(id, frame)));
+        let pending = self.tools.pending_note();
+        let with_pending = |words: String| match &pending {
+            Some(note) => format!("{words}\n{note}"),
+            None => words,
+        };
         if let Some(words) = words.filter(|_| !self.hears_voice()) {
             // Its audio is gone, its words are not: the model answers them all the same.
-            self.tell(words);
+            self.tell(with_pending(words));
         } else if in_the_middle && self.setup.text_input {
-            self.tell(GO_ON.to_owned());
+            self.tell(with_pending(GO_ON.to_owned()));
         } else if unheard && self.setup.text_input && !self.hears_voice() {
-            self.tell(SAY_AGAIN.to_owned());
+            self.tell(with_pending(SAY_AGAIN.to_owned()));
+        } else if let Some(note) = pending
+            && self.setup.text_input
+            && !self.feed.is_unanswered()
+        {
+            self.tell(note);
         }
         self.schedule_fill();
     }
@@ -238,9 +242,8 @@ impl Conversation {
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     /// The next session is warmed up from now on, and the call moves at a quiet point.
-    due: Option<Instant>,
-    by_age: Option<Steps>,
-    by_wish: Option<Steps>,
+    soft: Option<Instant>,
+    steps: Option<Steps>,
     /// A session that stands by is replaced after this long.
     standby: Duration,
     /// A failed warm-up is tried again after this long.
@@ -259,24 +262,18 @@ struct Steps {
 }
 
 impl Plan {
-    /// The plan of a session that was `born` under a `limit`, and of a call whose prompt changed
-    /// at `wished`.
-    fn new(born: Instant, limit: Option<Duration>, jitter: f32, wished: Option<Instant>) -> Self {
+    /// The plan of a session that was `born` under a `limit`. Without one it never comes to pass,
+    /// but a session that stands by is not kept for ever.
+    fn new(born: Instant, limit: Option<Duration>, jitter: f32) -> Self {
         // Written for 480 s; every other limit scales it.
         let scale = limit.unwrap_or(USUAL_LIMIT).div_duration_f32(USUAL_LIMIT);
         let span = |seconds: f32| Duration::from_secs_f32(seconds.max(0.0) * scale);
-        let soft = limit.map(|_| born + span(360.0 + 20.0 * jitter.clamp(-1.0, 1.0)));
         Self {
-            due: soft.into_iter().chain(wished).min(),
-            by_age: limit.map(|_| Steps {
+            soft: limit.map(|_| born + span(360.0 + 20.0 * jitter.clamp(-1.0, 1.0))),
+            steps: limit.map(|_| Steps {
                 relaxed: born + span(420.0),
                 forced: born + span(440.0),
                 hard: born + span(465.0),
-            }),
-            by_wish: wished.map(|wished| Steps {
-                relaxed: wished + WISH,
-                forced: wished + WISH * 2,
-                hard: wished + WISH * 6,
             }),
             standby: span(30.0),
             retry: span(2.0).max(Duration::from_millis(50)),
@@ -287,18 +284,17 @@ impl Plan {
     /// another one might not be there in time.
     fn is_stale(&self, since: Instant, now: Instant) -> bool {
         let last = since + self.standby.mul_f32(LAST_STANDBY);
-        now >= since + self.standby && self.by_age.is_none_or(|steps| steps.hard > last)
+        now >= since + self.standby && self.steps.is_none_or(|steps| steps.hard > last)
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now)
+        self.soft.is_some_and(|soft| soft <= now)
     }
 
-    /// How quiet it must be by now.
-    fn needed(&self, now: Instant) -> Quiet {
-        let steps = [self.by_age, self.by_wish].into_iter().flatten();
-        let needed = steps.map(|steps| steps.needed(now)).max();
-        needed.unwrap_or(Quiet::Full)
+    /// How quiet it must be by now; `None`: it is not time to move.
+    fn needed(&self, now: Instant) -> Option<Quiet> {
+        let steps = self.steps.filter(|_| self.is_due(now))?;
+        Some(steps.needed(now))
     }
 }
 
@@ -321,9 +317,6 @@ const LAST_STANDBY: f32 = 5.0 / 3.0;
 
 /// The limit that the steps are written for.
 const USUAL_LIMIT: Duration = Duration::from_secs(480);
-
-/// A change of prompt is not worth cutting anybody short, and should not take minutes either.
-const WISH: Duration = Duration::from_secs(10);
 
 /// How often the quiet is looked for while a session stands by.
 const LOOK: Duration = Duration::from_millis(100);

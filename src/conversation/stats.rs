@@ -34,6 +34,14 @@ pub struct CallStats {
     pub rollovers: u64,
     /// Times that a lost session was opened again.
     pub restarts: u64,
+    /// Uses of tools that were started.
+    pub tools_called: u64,
+    /// Of these, how many failed, those that were cancelled or took too long included.
+    pub tools_failed: u64,
+    /// Of these, how many took too long.
+    pub tools_timed_out: u64,
+    /// Uses that were refused: tools that do not exist, or too many at once.
+    pub tools_refused: u64,
     /// Lines of transcript.
     pub utterances: u64,
     /// Tokens that the model counted.

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Traffic,
     /// The session's age is to be looked at.
     Rollover,
+    /// A tool is late, or the line is to be looked at for a moment to speak of one.
+    Tools,
     /// A lost session is opened again.
     Reopen,
     /// The caller would notice that nobody is there.

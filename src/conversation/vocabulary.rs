@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,10 +11,11 @@ use jiff::Timestamp;
 use super::{Turn, Work};
 use crate::{
     audio::{AudioFrame, SampleRate},
-    call::LegCapabilities,
+    call::{LegCapabilities, Party},
     error::ProviderErrorKind,
     model::{ModelEvent, Said},
-    telephony::{CallEvent, MarkId, Show},
+    telephony::{CallEvent, Keys, MarkId, Show},
+    tool::{ToolCall, ToolOutput, ToolResult, ToolRunId, ToolSpec},
     transcript::{Speaker, Utterance},
 };
 
@@ -39,6 +41,10 @@ pub enum Input {
     Model(SessionId, ModelEvent),
     /// A session is over, or never opened: by the book (`None`), or because of this.
     ModelEnded(SessionId, Option<ProviderErrorKind>),
+    /// A tool that [`Action::CallTool`] asked for is done, well or badly.
+    ToolDone(ToolRunId, ToolOutput),
+    /// A tool that still runs has something to say meanwhile, in words for the model.
+    ToolProgress(ToolRunId, String),
     /// The application wants something.
     Command(Command),
     /// A frame that [`Action::Feed`] asked for could not be handed over.
@@ -59,27 +65,38 @@ pub enum Command {
     Abort,
     /// Give the model these words, which it answers as if the caller had said them.
     Tell(String),
-    /// Go on with another prompt or voice: in a fresh session, which takes over as at a rollover.
-    Reconfigure(Reconfiguration),
+    /// Connect the caller with somebody else once the agent's last words were heard, and leave
+    /// the call. If the carrier fails to, the call goes on.
+    Transfer {
+        /// Whom.
+        to: Party,
+    },
+    /// Press these keys for the other side to hear.
+    SendDtmf(Keys),
+    /// Change what the agent is told, in the middle of the call: a session that knows it is
+    /// warmed up, and the call moves to it at the next quiet point.
+    Reconfigure(Reconfigure),
 }
 
-/// What changes in the middle of a call; `None` stays as it is.
+/// What [`Command::Reconfigure`] changes. Start from the default and assign what differs.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Reconfiguration {
-    /// The system prompt.
+pub struct Reconfigure {
+    /// Another system prompt.
     pub instructions: Option<String>,
-    /// The voice, by the model's name for it.
+    /// Another voice, by the model's name for it.
     pub voice: Option<String>,
+    /// Only these of the agent's tools, by name.
+    pub tools: Option<Vec<String>>,
 }
 
-/// Prompts hold what is known about people: not for logs.
-impl fmt::Debug for Reconfiguration {
+/// Instructions may tell of the person on the phone: not for logs.
+impl fmt::Debug for Reconfigure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reconfiguration")
-            .field("instructions", &self.instructions.as_ref().map(String::len))
+        f.debug_struct("Reconfigure")
             .field("voice", &self.voice)
-            .finish()
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,14 +122,16 @@ pub enum Step {
 pub enum Action {
     /// Open a session under this name.
     OpenModel(SessionId),
-    /// Sessions that are opened from now on know this.
-    Reconfigure(Reconfiguration),
     /// Tell the session, before anything else, what was said so far.
     Brief(SessionId, Vec<Said>),
     /// Give the session this frame of the caller.
     Feed(SessionId, AudioFrame),
     /// Give the session these words.
     Tell(SessionId, String),
+    /// Give the session the result of a use of a tool that it asked for.
+    Answer(SessionId, ToolResult),
+    /// Open sessions so from now on, or (`None`) as before the last such change.
+    Configure(Option<Reconfigure>),
     /// Close the session by the book, or stop opening it.
     CloseModel(SessionId),
     /// Send this frame to the caller.
@@ -123,6 +142,14 @@ pub enum Action {
     ClearPlayback,
     /// Show this on a leg with a screen.
     Show(Show),
+    /// Connect the caller with somebody else.
+    Transfer(Party),
+    /// Press these keys.
+    SendDtmf(Keys),
+    /// Start this tool, and report with [`Input::ToolDone`] under this name.
+    CallTool(ToolRunId, ToolCall),
+    /// Stop the tool; whatever it reports from now on is ignored.
+    CancelTool(ToolRunId),
     /// End the leg.
     HangUp {
         /// The agent has failed and the caller was not done: let the carrier say that it is sorry.
@@ -142,15 +169,20 @@ impl Action {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::OpenModel(_) => "open model",
-            Self::Reconfigure(_) => "reconfigure",
             Self::Brief(..) => "brief",
             Self::Feed(..) => "feed",
             Self::Tell(..) => "tell",
+            Self::Answer(..) => "answer",
+            Self::Configure(_) => "configure",
             Self::CloseModel(_) => "close model",
             Self::Play(_) => "play",
             Self::Mark(_) => "mark",
             Self::ClearPlayback => "clear playback",
             Self::Show(_) => "show",
+            Self::Transfer(_) => "transfer",
+            Self::SendDtmf(_) => "send dtmf",
+            Self::CallTool(..) => "call tool",
+            Self::CancelTool(_) => "cancel tool",
             Self::HangUp { .. } => "hang up",
             Self::Record(_) => "record",
             Self::Publish(_) => "publish",
@@ -176,6 +208,20 @@ pub enum Notice {
         speaker: Speaker,
         /// The words.
         text: String,
+    },
+    /// A tool was started.
+    ToolCalled {
+        /// Names this use within the call.
+        run: ToolRunId,
+        /// The tool.
+        name: String,
+    },
+    /// A tool is done with, and the model was told, or will be.
+    ToolAnswered {
+        /// Which use.
+        run: ToolRunId,
+        /// Whether it failed, ran out of time or was cancelled.
+        failed: bool,
     },
     /// Something went wrong.
     Trouble(ProviderErrorKind),
@@ -229,6 +275,8 @@ pub enum EndReason {
     CallerHungUp,
     /// The agent hung up.
     AgentHungUp,
+    /// The caller talks with somebody else now.
+    Transferred,
     /// The application ended the call, or the service stops.
     Aborted,
     /// Nothing came from the leg for too long.
@@ -250,6 +298,10 @@ pub struct Setup {
     pub leg: LegCapabilities,
     /// Whether the model takes text.
     pub text_input: bool,
+    /// Every tool that the agent has.
+    pub tools: Arc<[ToolSpec]>,
+    /// The names of those that the model is offered at first; `None`: all.
+    pub offered: Option<Vec<String>>,
     /// What makes the model speak first, if it should.
     pub greeting: Option<String>,
     /// The model ends a session after this long; `None`: never.

@@ -1,10 +1,14 @@
 //! No leads.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::{
     error::ProviderError,
-    lead::{Lead, LeadStore, PhoneNumber},
+    lead::{
+        Change, Claim, Claimant, Guard, Lead, LeadFilter, LeadPage, LeadQuery, LeadStore,
+        PhoneNumber, record::Refused,
+    },
 };
 
 /// Knows nobody and keeps nobody, for agents without leads. What it is given it hands back at
@@ -12,6 +16,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing in it")]
 pub struct Discard;
+
+const PROVIDER: &str = "no leads";
 
 #[async_trait]
 impl LeadStore for Discard {
@@ -21,6 +27,34 @@ impl LeadStore for Discard {
 
     async fn upsert(&self, lead: Lead) -> Result<Lead, ProviderError> {
         Ok(Lead { version: 0, ..lead })
+    }
+
+    async fn query(&self, _: &LeadQuery) -> Result<LeadPage, ProviderError> {
+        Ok(LeadPage::default())
+    }
+
+    async fn update(&self, _: &PhoneNumber, _: Change, _: Guard) -> Result<Lead, ProviderError> {
+        Err(Refused::Unknown.named(PROVIDER))
+    }
+
+    async fn claim(&self, _: &PhoneNumber, _: &Claimant) -> Result<Option<Claim>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn claim_next(
+        &self,
+        _: &LeadFilter,
+        _: &Claimant,
+    ) -> Result<Option<Claim>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn renew(&self, _: &Claim, _: Timestamp) -> Result<Claim, ProviderError> {
+        Err(Refused::Unknown.named(PROVIDER))
+    }
+
+    async fn settle(&self, _: &Claim, _: Change) -> Result<Lead, ProviderError> {
+        Err(Refused::Unknown.named(PROVIDER))
     }
 }
 

@@ -65,6 +65,7 @@ impl Puppet {
             capabilities: Capabilities {
                 name: NAME,
                 text_input: true,
+                tools: true,
                 max_session: None,
             },
             opened,

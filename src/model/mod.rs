@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     audio::{AudioFrame, SampleRate},
     call::CallId,
-    conversation::Reconfiguration,
     duplex::Duplex,
     error::ProviderError,
+    tool::{ToolCall, ToolResult, ToolSpec},
     transcript::Speaker,
 };
 
@@ -73,6 +73,9 @@ pub struct Capabilities {
     pub name: &'static str,
     /// Takes [`ModelCommand::Text`] during a session, so it can be asked to speak first.
     pub text_input: bool,
+    /// Uses the tools of its seed: sends [`ModelEvent::ToolCall`], takes
+    /// [`ModelCommand::ToolResult`].
+    pub tools: bool,
     /// The model ends a session after this long. `None`: it never does.
     pub max_session: Option<Duration>,
 }
@@ -85,10 +88,12 @@ pub struct SessionSeed {
     pub call: CallId,
     /// The system prompt.
     pub instructions: String,
-    /// The voice, by the model's name for it; `None`: the model's own choice.
-    pub voice: Option<String>,
     /// What was said before, oldest first: final text only.
     pub history: Vec<Said>,
+    /// What the model may use. Given only to models with [`Capabilities::tools`].
+    pub tools: Arc<[ToolSpec]>,
+    /// The voice, by the model's own name for it. `None`: the one that the model is set to.
+    pub voice: Option<String>,
     /// The rate of the caller's audio.
     pub input_rate: SampleRate,
     /// The rate asked for the model's audio.
@@ -102,20 +107,11 @@ impl SessionSeed {
         Self {
             call,
             instructions: instructions.into(),
-            voice: None,
             history: Vec::new(),
+            tools: Arc::default(),
+            voice: None,
             input_rate: rate,
             output_rate: rate,
-        }
-    }
-
-    /// Takes over what changes; the rest stays.
-    pub(crate) fn reconfigure(&mut self, change: Reconfiguration) {
-        if let Some(instructions) = change.instructions {
-            self.instructions = instructions;
-        }
-        if change.voice.is_some() {
-            self.voice = change.voice;
         }
     }
 }
@@ -145,6 +141,10 @@ pub enum ModelCommand {
     /// Words that the model answers as if the caller had said them. Sent only to models with
     /// [`Capabilities::text_input`].
     Text(String),
+    /// What came of a use of a tool. Sent exactly once for each [`ModelEvent::ToolCall`] of this
+    /// session that was read before [`Finish`](Self::Finish), in any order; never with an id of
+    /// another session.
+    ToolResult(ToolResult),
     /// Close by the book.
     Finish,
 }
@@ -168,6 +168,9 @@ pub enum ModelEvent {
     Interrupted,
     /// No more audio will come for this reply.
     ReplyEnded(ReplyId),
+    /// The model wants a tool to be used, and may go on speaking and listening meanwhile. The
+    /// same one may come twice; it is one use.
+    ToolCall(ToolCall),
     /// Tokens used since the last such event.
     Usage(Usage),
 }

@@ -101,14 +101,19 @@ impl RemoteEnd {
     #[must_use]
     pub fn into_phone(self) -> Phone {
         let (acts, orders) = mpsc::channel(DEPTH);
-        let heard = Arc::default();
+        let (heard, pressed) = (Arc::default(), Arc::default());
         let line = Line {
             playing: VecDeque::new(),
             saying: VecDeque::new(),
             heard: Arc::clone(&heard),
+            pressed: Arc::clone(&pressed),
         };
         tokio::spawn(line.run(self.port, orders));
-        Phone { acts, heard }
+        Phone {
+            acts,
+            heard,
+            pressed,
+        }
     }
 }
 
@@ -117,6 +122,7 @@ impl RemoteEnd {
 pub struct Phone {
     acts: mpsc::Sender<CallEvent>,
     heard: Arc<Mutex<Vec<AudioFrame>>>,
+    pressed: Arc<Mutex<String>>,
 }
 
 impl Phone {
@@ -142,7 +148,14 @@ impl Phone {
         heard.clone()
     }
 
-    /// Waits for the end of the call, whoever ends it.
+    /// The keys that the agent has pressed until now.
+    #[must_use]
+    pub fn keys_heard(&self) -> String {
+        let pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner);
+        pressed.clone()
+    }
+
+    /// Waits for the end of the call, whoever ends it; being transferred is an end, too.
     pub async fn ended(&self) {
         self.acts.closed().await;
     }
@@ -155,6 +168,7 @@ struct Line {
     /// obeyed meanwhile.
     saying: VecDeque<CallEvent>,
     heard: Arc<Mutex<Vec<AudioFrame>>>,
+    pressed: Arc<Mutex<String>>,
 }
 
 enum Item {
@@ -181,7 +195,10 @@ impl Line {
                 // A full buffer leaves commands in their channel, as a carrier would.
                 command = commands.recv(), if self.playing.len() < BUFFER => {
                     let Some(command) = command else { return };
-                    over = matches!(command, CallCommand::HangUp { .. });
+                    over = matches!(
+                        command,
+                        CallCommand::HangUp { .. } | CallCommand::Transfer { .. }
+                    );
                     self.obey(command);
                 }
                 room = events.reserve(), if !self.saying.is_empty() => {
@@ -212,6 +229,12 @@ impl Line {
             CallCommand::Play(frame) => self.playing.push_back(Item::Frame(frame)),
             CallCommand::Mark(mark) => self.playing.push_back(Item::Mark(mark)),
             CallCommand::Clear => self.playing.clear(),
+            // The other party is not on this line: for it, the call is over.
+            CallCommand::Transfer { .. } => self.saying.push_back(CallEvent::HungUp),
+            CallCommand::SendDtmf(keys) => {
+                let mut pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner);
+                pressed.push_str(keys.reveal());
+            }
             // A phone has no screen.
             CallCommand::Show(_) => {}
             // Nor a voice of its own, to apologise with.

@@ -5,6 +5,9 @@ pub mod memory;
 mod both;
 pub use both::Both;
 
+mod keys;
+pub use keys::{InvalidKeys, Keys};
+
 #[cfg(feature = "browser")]
 pub mod admission;
 #[cfg(feature = "browser")]
@@ -29,7 +32,11 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    audio::AudioFrame, call::CallInfo, duplex::Duplex, error::ProviderError, transcript::Speaker,
+    audio::AudioFrame,
+    call::{CallInfo, Party},
+    duplex::Duplex,
+    error::{ProviderError, ProviderErrorKind},
+    transcript::Speaker,
 };
 
 /// Brings callers.
@@ -83,7 +90,11 @@ pub enum CallEvent {
     Played(MarkId),
     /// The carrier stopped (`true`) or resumed (`false`) sending the caller's voice.
     Muted(bool),
-    /// The caller hung up. The last event.
+    /// The call could not be transferred, and goes on as it was.
+    TransferFailed(ProviderErrorKind),
+    /// Keys that were to be pressed were not.
+    DtmfFailed(ProviderErrorKind),
+    /// The caller hung up, or was transferred. The last event.
     HungUp,
 }
 
@@ -103,6 +114,18 @@ pub enum CallCommand {
     Clear,
     /// Show text. Sent only to legs with [`LegCapabilities::text`](crate::call::LegCapabilities::text).
     Show(Show),
+    /// Connect the caller with somebody else, whom the carrier calls from our own number, and
+    /// leave the call: the leg then ends its events with [`CallEvent::HungUp`], or it reports
+    /// [`CallEvent::TransferFailed`] and goes on. Audio that was sent before is heard first as far
+    /// as the carrier can. Sent only to legs with
+    /// [`LegCapabilities::transfer`](crate::call::LegCapabilities::transfer).
+    Transfer {
+        /// Whom: a number or an address as the carrier takes it.
+        to: Party,
+    },
+    /// Press these keys for the other side to hear, or report [`CallEvent::DtmfFailed`]. Sent only
+    /// to legs with [`LegCapabilities::dtmf`](crate::call::LegCapabilities::dtmf).
+    SendDtmf(Keys),
     /// End the call. The leg ends its events with [`CallEvent::HungUp`].
     HangUp {
         /// The agent hangs up because it has failed: a carrier that can speak for itself tells

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,14 +11,15 @@ use jiff::Timestamp;
 
 use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
-    call::LegCapabilities,
+    call::{LegCapabilities, Party},
     clock,
     conversation::{
-        Action, CallStats, Config, Conversation, EndReason, Input, Notice, Reconfiguration,
-        SessionId, Setup, Step,
+        Action, CallStats, Config, Conversation, EndReason, Input, Notice, Reconfigure, SessionId,
+        Setup, Step,
     },
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, MarkId, Show},
+    tool::{ToolCall, ToolOutput, ToolResult, ToolRunId},
     transcript::Utterance,
 };
 
@@ -40,9 +42,14 @@ pub struct Sim {
     shown: Vec<Show>,
     opened: Vec<SessionId>,
     briefed: Vec<(SessionId, Vec<Said>)>,
-    reconfigured: Vec<Reconfiguration>,
     closed: Vec<SessionId>,
     hung_up: Option<bool>,
+    answers: Vec<(SessionId, ToolResult)>,
+    configured: Vec<Option<Reconfigure>>,
+    transferred: Option<Party>,
+    pressed: String,
+    running: BTreeMap<ToolRunId, ToolCall>,
+    cancelled: Vec<ToolRunId>,
     ended: Option<EndReason>,
     last_fed: Option<SessionId>,
     replies: u64,
@@ -70,8 +77,12 @@ impl Sim {
             leg: LegCapabilities {
                 marks: true,
                 text: true,
+                transfer: true,
+                dtmf: true,
             },
             text_input: true,
+            tools: Arc::default(),
+            offered: None,
             greeting: None,
             session_limit: None,
             jitter: 0.0,
@@ -98,9 +109,14 @@ impl Sim {
             shown: Vec::new(),
             opened: Vec::new(),
             briefed: Vec::new(),
-            reconfigured: Vec::new(),
             closed: Vec::new(),
             hung_up: None,
+            answers: Vec::new(),
+            configured: Vec::new(),
+            transferred: None,
+            pressed: String::new(),
+            running: BTreeMap::new(),
+            cancelled: Vec::new(),
             ended: None,
             last_fed: None,
             replies: 0,
@@ -148,12 +164,6 @@ impl Sim {
     #[must_use]
     pub fn briefed(&self) -> &[(SessionId, Vec<Said>)] {
         &self.briefed
-    }
-
-    /// How sessions differ from those before, by order.
-    #[must_use]
-    pub fn reconfigured(&self) -> &[Reconfiguration] {
-        &self.reconfigured
     }
 
     /// The model says a sentence: its caption, its audio at once, and its end. Answers with the
@@ -342,6 +352,48 @@ impl Sim {
         self.call.stats()
     }
 
+    /// The tools that run now, as the model called them.
+    #[must_use]
+    pub fn running(&self) -> &BTreeMap<ToolRunId, ToolCall> {
+        &self.running
+    }
+
+    /// A tool that runs is done.
+    pub fn tool_done(&mut self, run: ToolRunId, output: ToolOutput) {
+        self.running.remove(&run);
+        self.input(Input::ToolDone(run, output));
+    }
+
+    /// The tools that were stopped.
+    #[must_use]
+    pub fn cancelled(&self) -> &[ToolRunId] {
+        &self.cancelled
+    }
+
+    /// What sessions were told about their uses of tools, in order.
+    #[must_use]
+    pub fn answers(&self) -> &[(SessionId, ToolResult)] {
+        &self.answers
+    }
+
+    /// The changes to how sessions are opened; `None`: back.
+    #[must_use]
+    pub fn configured(&self) -> &[Option<Reconfigure>] {
+        &self.configured
+    }
+
+    /// Whom the caller was to be connected with.
+    #[must_use]
+    pub fn transferred(&self) -> Option<&Party> {
+        self.transferred.as_ref()
+    }
+
+    /// The keys that the agent has pressed.
+    #[must_use]
+    pub fn pressed(&self) -> &str {
+        &self.pressed
+    }
+
     /// How often the conversation was woken because it had asked for it.
     #[must_use]
     pub fn wakes(&self) -> u64 {
@@ -370,13 +422,20 @@ impl Sim {
         assert!(self.ended.is_none(), "{} after the end", action.name());
         match action {
             Action::OpenModel(id) => self.opened.push(id),
-            Action::Reconfigure(change) => self.reconfigured.push(change),
             Action::Feed(id, frame) => {
                 self.last_fed = Some(id);
                 self.fed.entry(id).or_default().push((self.now, frame));
             }
             Action::Brief(id, history) => self.briefed.push((id, history)),
             Action::Tell(_, text) => self.told.push(text),
+            Action::Answer(id, result) => {
+                assert!(
+                    !self.closed.contains(&id),
+                    "a session that was left is answered"
+                );
+                self.answers.push((id, result));
+            }
+            Action::Configure(change) => self.configured.push(change),
             Action::CloseModel(id) => self.closed.push(id),
             Action::Play(frame) => self.ear.play(self.now, frame),
             Action::Mark(mark) => {
@@ -385,6 +444,17 @@ impl Sim {
             }
             Action::ClearPlayback => self.ear.clear(self.now),
             Action::Show(show) => self.shown.push(show),
+            Action::Transfer(to) => self.transferred = Some(to),
+            Action::SendDtmf(keys) => self.pressed.push_str(keys.reveal()),
+            Action::CallTool(run, call) => {
+                let before = self.running.insert(run, call);
+                assert!(before.is_none(), "a run has a name of its own");
+            }
+            Action::CancelTool(run) => {
+                let running = self.running.remove(&run);
+                assert!(running.is_some(), "only what runs is cancelled");
+                self.cancelled.push(run);
+            }
             Action::HangUp { apologise } => self.hung_up = Some(apologise),
             Action::Record(line) => self.lines.push(line),
             Action::Publish(notice) => self.notices.push(notice),

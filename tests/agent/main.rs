@@ -1,6 +1,7 @@
 //! The agent around the core, on a paused clock, with providers that the test plays itself.
 
 mod sessions;
+mod tools;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +23,7 @@ use novavoice::{
         CallCommand, CallEvent,
         memory::{Callers, Loopback, RemoteEnd},
     },
+    tool::Tools,
     transcript::{MemorySink, TranscriptSink, Utterance},
 };
 use tokio::{
@@ -49,22 +51,26 @@ impl Stage {
     }
 
     fn with_leads<S: TranscriptSink, L: LeadStore>(sink: S, leads: L, config: AgentConfig) -> Self {
-        Self::with_model(sink, leads, config, Puppet::new())
+        Self::with_tools(sink, leads, config, Tools::default(), |puppet| puppet)
     }
 
-    fn with_model<S: TranscriptSink, L: LeadStore>(
+    fn with_tools<S: TranscriptSink, L: LeadStore>(
         sink: S,
         leads: L,
         config: AgentConfig,
-        (puppet, sessions): (Puppet, mpsc::Receiver<OpenedSession>),
+        tools: Tools,
+        changed: impl FnOnce(Puppet) -> Puppet,
     ) -> Self {
         let (telephony, callers) = Loopback::new();
+        let (puppet, sessions) = Puppet::new();
+        let puppet = changed(puppet);
         let model = Arc::new(puppet);
         let agent = VoiceAgent::builder()
             .telephony(telephony)
             .model(Arc::clone(&model))
             .transcripts(sink)
             .leads(leads)
+            .tools(tools)
             .prompt(|_, lead| {
                 let name = lead
                     .and_then(|lead| lead.text("name"))
@@ -136,7 +142,7 @@ async fn finish(session: &mut OpenedSession) -> usize {
         match command {
             ModelCommand::Audio(_) => frames += 1,
             ModelCommand::Finish => break,
-            ModelCommand::Text(_) | ModelCommand::History(_) => {}
+            ModelCommand::Text(_) | ModelCommand::History(_) | ModelCommand::ToolResult(_) => {}
         }
     }
     frames

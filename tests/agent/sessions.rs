@@ -5,13 +5,13 @@ use std::time::Duration;
 use novavoice::{
     agent::{AgentConfig, EventKind},
     call::CallId,
-    conversation::{Command, Reconfiguration},
     lead::MemoryLeads,
     model::{
-        Capabilities, ModelCommand, ModelEvent, Usage,
+        ModelEvent, SpeechModel, Usage,
         memory::{OpenedSession, Puppet},
     },
     telephony::CallEvent,
+    tool::Tools,
     transcript::MemorySink,
 };
 use tokio::{
@@ -25,14 +25,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A stage whose model ends sessions after [`LIMIT`].
 fn limited(config: AgentConfig) -> Stage {
-    let (puppet, sessions) = Puppet::new();
-    let puppet = puppet.with_capabilities(Capabilities {
-        name: "puppet",
-        text_input: true,
-        max_session: Some(LIMIT),
-    });
+    let limit = |puppet: Puppet| {
+        let mut capabilities = puppet.capabilities();
+        capabilities.max_session = Some(LIMIT);
+        puppet.with_capabilities(capabilities)
+    };
     let (sink, leads) = (MemorySink::new(), MemoryLeads::new());
-    Stage::with_model(sink, leads, config, (puppet, sessions))
+    Stage::with_tools(sink, leads, config, Tools::default(), limit)
 }
 
 /// Takes commands until the end, as a model does.
@@ -71,26 +70,6 @@ async fn a_call_rolls_over_while_new_calls_wait_for_a_session() {
     let next = next.expect("in time").expect("a session opens");
     assert_eq!(next.seed.call, CallId::new("second"), "who came first");
     drop(waiting);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reconfigured_call_goes_on_in_a_session_that_knows() {
-    let mut stage = Stage::set(MemorySink::new(), AgentConfig::default());
-    let (_caller, mut first) = stage.call("one").await;
-    let greeting = first.port.commands.recv().await;
-    assert_eq!(greeting, Some(ModelCommand::Text("Greet.".to_owned())));
-    let mut change = Reconfiguration::default();
-    change.instructions = Some("Speak French.".to_owned());
-    change.voice = Some("ambre".to_owned());
-    let change = Command::Reconfigure(change);
-    assert!(stage.handle.command(&CallId::new("one"), change));
-    let next = stage.sessions.recv().await.expect("a session opens");
-    assert_eq!(next.seed.instructions, "Speak French.");
-    assert_eq!(next.seed.voice.as_deref(), Some("ambre"));
-    timeout(70 * SECOND, play(first))
-        .await
-        .expect("the old session is told to finish")
-        .expect("no panic");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use allocation_counter::measure;
 use jiff::Timestamp;
@@ -29,8 +29,11 @@ fn a_caller_frame_passes_through_the_core_without_allocation() {
         leg: LegCapabilities {
             marks: true,
             text: false,
+            ..LegCapabilities::default()
         },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         session_limit: None,
         jitter: 0.0,

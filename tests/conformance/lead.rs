@@ -23,3 +23,47 @@ mod memory {
         .await;
     }
 }
+
+mod sqlite {
+    use std::cell::Cell;
+
+    use novavoice::{lead::SqliteLeads, testkit::conformance};
+
+    #[tokio::test]
+    async fn the_store_in_a_file_keeps_the_contract() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = Cell::new(0);
+        conformance::lead_store(async || {
+            made.set(made.get() + 1);
+            let path = folder.path().join(format!("{}.sqlite", made.get()));
+            SqliteLeads::open(&path).await.expect("the file opens")
+        })
+        .await;
+    }
+}
+
+mod dynamodb {
+    use std::cell::Cell;
+
+    use novavoice::{lead::DynamoLeads, testkit::conformance};
+
+    use crate::dynamo::Server;
+
+    #[tokio::test]
+    async fn the_store_in_dynamodb_keeps_the_contract() {
+        for server in Server::all() {
+            let made = Cell::new(0);
+            conformance::lead_store(async || {
+                made.set(made.get() + 1);
+                let name = server.table(&format!("Churches-{}", made.get()));
+                let dynamo = server.dynamo();
+                dynamo
+                    .create_missing(&[DynamoLeads::table(&name)])
+                    .await
+                    .expect("the table can be made");
+                DynamoLeads::new(dynamo, name)
+            })
+            .await;
+        }
+    }
+}

@@ -16,3 +16,7 @@ mod transcript;
 #[path = "../telephony/line.rs"]
 #[expect(dead_code, reason = "what other tests need of it")]
 mod line;
+
+#[path = "../support/dynamo.rs"]
+#[expect(dead_code, reason = "what other tests need of it")]
+mod dynamo;

@@ -13,13 +13,25 @@ mod scripted {
     use std::sync::Arc;
 
     use novavoice::{
-        model::{SpeechModel, scripted::Scripted},
-        testkit::conformance,
+        model::{
+            SpeechModel,
+            scripted::{Script, Scripted},
+        },
+        testkit::conformance::{self, model as suite},
     };
 
     #[tokio::test(start_paused = true)]
     async fn the_scripted_model_keeps_the_contract() {
         conformance::speech_model(async || Scripted::default()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_scripted_model_uses_the_tools_of_its_script() {
+        let nothing = serde_json::json!({});
+        let script = Script::new(["One?", "Two?"])
+            .with_tool(0, suite::LOOK_UP, &nothing)
+            .with_tool(1, suite::LOOK_UP, &nothing);
+        suite::a_use_of_a_tool_is_followed_by_a_reply(&Scripted::new(script)).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -63,7 +75,11 @@ mod memory {
                         saying.push_back(ModelEvent::AgentSaid("Very well.".into()));
                         saying.push_back(ModelEvent::ReplyEnded(id));
                     }
-                    Some(ModelCommand::Audio(_) | ModelCommand::History(_)) => {}
+                    Some(
+                        ModelCommand::Audio(_)
+                        | ModelCommand::History(_)
+                        | ModelCommand::ToolResult(_),
+                    ) => {}
                     Some(ModelCommand::Finish) => break,
                     None => return,
                 },

@@ -24,6 +24,8 @@ mod memory {
         let started = "2026-06-22T20:35:32Z".parse().expect("a time");
         let mut info = CallInfo::new(CallId::random(), Direction::Inbound, started, rate);
         info.leg.marks = true;
+        info.leg.transfer = true;
+        info.leg.dtmf = true;
         let phone = callers.call(info).await.into_phone();
         (telephony, phone, callers)
     }

@@ -1,6 +1,6 @@
 //! How calls end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
@@ -20,8 +20,14 @@ const SESSION: SessionId = SessionId(1);
 fn setup(marks: bool) -> Setup {
     Setup {
         rate: SampleRate::Hz16000,
-        leg: LegCapabilities { marks, text: true },
+        leg: LegCapabilities {
+            marks,
+            text: true,
+            ..LegCapabilities::default()
+        },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         session_limit: None,
         jitter: 0.0,

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use novavoice::{
     ProviderErrorKind as Kind,
-    conversation::{
-        Command, Config, EndReason, Input, Notice, Reconfiguration, SessionId, Setup, Turn, Work,
-        WorkKind,
-    },
+    conversation::{Config, EndReason, Input, Notice, SessionId, Setup, Turn, Work, WorkKind},
     model::ModelEvent,
     telephony::CallEvent,
     testkit::sim::Sim,
@@ -343,67 +340,6 @@ fn a_barge_in_during_the_switch_reaches_the_next_session_alone() {
         "nothing of the cut reply plays on"
     );
     assert!(sim.lines()[0].cut);
-}
-
-fn change(instructions: &str) -> Reconfiguration {
-    let mut change = Reconfiguration::default();
-    change.instructions = Some(instructions.to_owned());
-    change
-}
-
-#[test]
-fn another_prompt_takes_over_at_a_quiet_point() {
-    let mut sim = call_with(Setup {
-        session_limit: None,
-        ..setup()
-    });
-    sim.says("A reply that is not cut short.", 5 * SECOND);
-    sim.run_for(SECOND);
-    sim.input(Input::Command(Command::Reconfigure(change(
-        "Speak French.",
-    ))));
-    assert_eq!(sim.reconfigured(), [change("Speak French.")]);
-    sim.run_for(MS);
-    open(&mut sim);
-    sim.run_for(2 * SECOND);
-    assert_eq!(sim.talking(), SessionId(1));
-    sim.run_for(3 * SECOND);
-    assert_eq!(sim.talking(), SessionId(2));
-    assert_eq!(sim.heard(), 5 * SECOND);
-    sim.input(Input::ModelEnded(SessionId(1), None));
-    sim.run_for(Duration::from_secs(3_600));
-    assert_eq!(sim.sessions().0.len(), 2, "and that is all");
-}
-
-#[test]
-fn another_prompt_waits_for_nobody_for_ever() {
-    let mut sim = call();
-    sim.input(Input::Command(Command::Reconfigure(change("Be brief."))));
-    sim.run_for(MS);
-    for _ in 0..35 {
-        sim.begins("And another thing.", 2 * SECOND);
-        sim.run_for(2 * SECOND);
-        if sim.talking() == SessionId(1) && newest(&sim) != SessionId(1) {
-            open(&mut sim);
-        }
-        if let Some(closed) = sim.sessions().1.last().copied() {
-            sim.input(Input::ModelEnded(closed, None));
-        }
-    }
-    assert_eq!(sim.stats().rollovers, 1);
-}
-
-#[test]
-fn a_session_that_stood_by_does_not_know_the_new_prompt() {
-    let mut sim = call();
-    sim.begins("A reply that does not end for a while.", SECOND);
-    sim.run_for(361 * SECOND);
-    open(&mut sim);
-    sim.input(Input::Command(Command::Reconfigure(change("Be brief."))));
-    assert_eq!(sim.sessions().1, [SessionId(2)]);
-    sim.input(Input::ModelEnded(SessionId(2), None));
-    sim.run_for(MS);
-    assert_eq!(newest(&sim), SessionId(3));
 }
 
 /// The ledger: from the end of the caller's words to the carrier's word that all was played.

@@ -1,6 +1,6 @@
 //! Calls that outlive the model's sessions, planned or not.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
@@ -24,8 +24,11 @@ pub(crate) fn setup() -> Setup {
         leg: LegCapabilities {
             marks: true,
             text: true,
+            ..LegCapabilities::default()
         },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         session_limit: Some(Duration::from_secs(480)),
         jitter: 0.0,

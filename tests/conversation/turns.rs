@@ -1,6 +1,6 @@
 //! Speaking in turn, and what is written down of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
@@ -19,8 +19,14 @@ const SECOND: Duration = Duration::from_secs(1);
 fn setup(marks: bool) -> Setup {
     Setup {
         rate: SampleRate::Hz16000,
-        leg: LegCapabilities { marks, text: true },
+        leg: LegCapabilities {
+            marks,
+            text: true,
+            ..LegCapabilities::default()
+        },
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         session_limit: None,
         jitter: 0.0,
@@ -35,6 +41,8 @@ fn the_agent_greets_first() {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities::default(),
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: Some("Greet the caller.".to_owned()),
         session_limit: None,
         jitter: 0.0,
@@ -87,6 +95,8 @@ fn lines_are_dated_to_the_millisecond_and_never_later_than_they_began() {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities::default(),
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         started: Timestamp::from_nanosecond(999_999).expect("a time"),
         session_limit: None,
@@ -198,6 +208,8 @@ fn a_model_with_a_rate_of_its_own_is_converted_for_the_leg() {
         rate: SampleRate::Hz8000,
         leg: LegCapabilities::default(),
         text_input: true,
+        tools: Arc::default(),
+        offered: None,
         greeting: None,
         session_limit: None,
         jitter: 0.0,

@@ -4,6 +4,7 @@ mod closing;
 mod environment;
 mod faults;
 mod opening;
+mod tools;
 mod turns;
 
 use std::{future::Future, time::Duration};

@@ -222,31 +222,6 @@ async fn odd_habits_of_the_service_make_no_difference() {
     }
 }
 
-/// Nova Sonic checklist 30 and 31: a call that nobody offered is refused, and the model goes on.
-#[tokio::test]
-async fn a_tool_call_never_leaves_the_model_waiting() {
-    for double_encoded_tool in [false, true] {
-        let script = SessionScript::converse(Dialogue::answering([Reply::of([(
-            "I cannot look that up.",
-            500,
-        )])
-        .after_tool("look_up", "{\"key\":\"value\"}")]))
-        .quirks(Quirks {
-            double_encoded_tool,
-            ..Quirks::default()
-        });
-        let (fake, model) = scripted(script).await;
-        let mut line = Line::open(&model).await;
-        line.speak().await;
-        line.hum();
-        let events = line.until(ended(1)).await;
-        assert_eq!(captions(&events), ["I cannot look that up."]);
-        line.finish().await;
-        soon(fake.finished(1)).await;
-        assert_eq!(fake.violations(), []);
-    }
-}
-
 /// Nova Sonic checklist 17 and 18: in real time, against a service that minds.
 #[tokio::test]
 async fn audio_in_real_time_goes_on_in_real_time() {

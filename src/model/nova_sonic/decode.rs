@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use crate::{
     audio::{AudioFrame, SampleRate},
     model::{ModelEvent, ReplyId, Usage},
+    tool::{ToolCall, ToolCallId},
 };
 
 use super::{shapes, turn::Turns};
@@ -39,20 +40,6 @@ pub(super) struct Decoder {
     /// Text that may come back as the caller's, oldest first.
     asked: VecDeque<String>,
     malformed: u64,
-}
-
-/// What comes out of the decoder.
-#[derive(Debug, PartialEq)]
-pub(super) enum Output {
-    /// For the user of the session.
-    Event(ModelEvent),
-    /// The model waits for the result of a tool.
-    ToolUse {
-        /// Names the call.
-        id: String,
-        /// Names the tool.
-        name: String,
-    },
 }
 
 struct Block {
@@ -93,7 +80,7 @@ impl Decoder {
     }
 
     /// Reads one JSON document and calls `emit` for everything that it means.
-    pub(super) fn decode(&mut self, json: &[u8], emit: &mut impl FnMut(Output)) {
+    pub(super) fn decode(&mut self, json: &[u8], emit: &mut impl FnMut(ModelEvent)) {
         let event = match serde_json::from_slice::<shapes::Envelope<'_>>(json) {
             Ok(envelope) => envelope.event,
             Err(error) => {
@@ -118,10 +105,7 @@ impl Decoder {
         } else if let Some(usage) = event.usage_event {
             self.on_usage(&usage, emit);
         } else if let Some(tool) = event.tool_use {
-            emit(Output::ToolUse {
-                id: tool.tool_use_id.into_owned(),
-                name: tool.tool_name.into_owned(),
-            });
+            self.on_tool_use(tool, emit);
         }
     }
 
@@ -188,7 +172,7 @@ impl Decoder {
         rate
     }
 
-    fn on_text(&mut self, text: &shapes::TextOutput<'_>, emit: &mut impl FnMut(Output)) {
+    fn on_text(&mut self, text: &shapes::TextOutput<'_>, emit: &mut impl FnMut(ModelEvent)) {
         let current = self.turns.current();
         let block = self
             .blocks
@@ -221,7 +205,7 @@ impl Decoder {
                     debug!("text that was put in the caller's mouth came back");
                     return;
                 }
-                emit(Output::Event(ModelEvent::CallerSaid(words.to_owned())));
+                emit(ModelEvent::CallerSaid(words.to_owned()));
             }
             (Some(Role::Assistant), Some(Stage::Final)) => {
                 let Some(of) = self.turns.said(words) else {
@@ -237,7 +221,7 @@ impl Decoder {
                     *reply = of;
                 }
                 debug!(reply = reply.0, "said");
-                emit(Output::Event(ModelEvent::AgentSaid(words.to_owned())));
+                emit(ModelEvent::AgentSaid(words.to_owned()));
             }
             (Some(Role::Assistant), _) => {
                 // Where the start of the block did not tell that it is a plan.
@@ -245,7 +229,7 @@ impl Decoder {
                     reply = self.turns.begin();
                 }
                 if self.turns.plan(reply, words) {
-                    emit(Output::Event(ModelEvent::Caption(reply, words.to_owned())));
+                    emit(ModelEvent::Caption(reply, words.to_owned()));
                 }
             }
             // Words that may be either side's are better lost than put in the wrong mouth.
@@ -253,7 +237,7 @@ impl Decoder {
         }
     }
 
-    fn on_audio(&mut self, audio: &shapes::AudioOutput<'_>, emit: &mut impl FnMut(Output)) {
+    fn on_audio(&mut self, audio: &shapes::AudioOutput<'_>, emit: &mut impl FnMut(ModelEvent)) {
         let block = self.blocks.iter_mut().rev().find(|block| {
             // A server that leaves the id out can only mean the audio block that is open.
             block.id == audio.content_id
@@ -287,11 +271,11 @@ impl Decoder {
         }
         if !pcm.is_empty() {
             let frame = AudioFrame::new(Bytes::from(pcm), *rate);
-            emit(Output::Event(ModelEvent::Audio(*reply, frame)));
+            emit(ModelEvent::Audio(*reply, frame));
         }
     }
 
-    fn on_end(&mut self, end: &shapes::ContentEnd<'_>, emit: &mut impl FnMut(Output)) {
+    fn on_end(&mut self, end: &shapes::ContentEnd<'_>, emit: &mut impl FnMut(ModelEvent)) {
         let block = self
             .blocks
             .iter()
@@ -308,7 +292,7 @@ impl Decoder {
                 if interrupted {
                     self.interrupt(reply, emit);
                 } else if end.stop_reason == "END_TURN" && self.turns.end(reply) {
-                    emit(Output::Event(ModelEvent::ReplyEnded(reply)));
+                    emit(ModelEvent::ReplyEnded(reply));
                 }
             }
             Some(Content::Other) => {}
@@ -321,29 +305,43 @@ impl Decoder {
                     && end.stop_reason == "END_TURN"
                     && self.turns.end(reply)
                 {
-                    emit(Output::Event(ModelEvent::ReplyEnded(reply)));
+                    emit(ModelEvent::ReplyEnded(reply));
                 }
             }
         }
     }
 
     /// The service says it up to three times and in three ways; the first one counts.
-    fn interrupt(&mut self, reply: ReplyId, emit: &mut impl FnMut(Output)) {
+    fn interrupt(&mut self, reply: ReplyId, emit: &mut impl FnMut(ModelEvent)) {
         if self.turns.interrupt(reply) {
             for block in &mut self.blocks {
                 if let Content::Audio { cut, .. } = &mut block.content {
                     *cut = true;
                 }
             }
-            emit(Output::Event(ModelEvent::Interrupted));
+            emit(ModelEvent::Interrupted);
         }
     }
 
-    fn on_usage(&mut self, event: &shapes::UsageEvent, emit: &mut impl FnMut(Output)) {
+    /// The arguments go on as they are: what is wrong with them is the model's to hear.
+    fn on_tool_use(&mut self, tool: shapes::ToolUse<'_>, emit: &mut impl FnMut(ModelEvent)) {
+        if tool.tool_use_id.is_empty() {
+            debug!("a use of a tool without an id, which cannot be answered, is skipped");
+            self.malformed += 1;
+            return;
+        }
+        emit(ModelEvent::ToolCall(ToolCall {
+            id: ToolCallId::new(tool.tool_use_id.as_ref()),
+            name: tool.tool_name.into_owned(),
+            arguments: tool.content.into_owned(),
+        }));
+    }
+
+    fn on_usage(&mut self, event: &shapes::UsageEvent, emit: &mut impl FnMut(ModelEvent)) {
         let used = event.since(self.used);
         self.used += used;
         if used != Usage::default() {
-            emit(Output::Event(ModelEvent::Usage(used)));
+            emit(ModelEvent::Usage(used));
         }
     }
 }

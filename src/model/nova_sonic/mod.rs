@@ -173,6 +173,7 @@ impl SpeechModel for NovaSonic {
         Capabilities {
             name: PROVIDER,
             text_input: features.text_input,
+            tools: true,
             max_session: Some(config.session_limit.unwrap_or(SESSION_LIMIT)),
         }
     }

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::{
     deadline::{Deadlines, Missed},
-    decode::{Decoder, Output},
+    decode::Decoder,
     error::{blames_connection, failure, in_stream},
     input::Ear,
     writer::{Notice, Order, Stop},
@@ -106,35 +106,28 @@ impl Reader {
             return Ok(());
         };
         // Hardly any document means more than two things, and audio means one.
-        let mut outputs = Vec::with_capacity(1);
+        let mut events = Vec::with_capacity(1);
         self.decoder
-            .decode(json.as_ref(), &mut |output| outputs.push(output));
-        for output in outputs {
-            match output {
-                Output::Event(event) => {
-                    match event {
-                        ModelEvent::CallerSaid(_) => self.deadlines.expect_reply(now()),
-                        ModelEvent::AgentSaid(_) | ModelEvent::Usage(_) => {}
-                        _ => self.deadlines.replied(),
-                    }
-                    self.forward(event).await?;
-                }
-                Output::ToolUse { id, name } => {
+            .decode(json.as_ref(), &mut |event| events.push(event));
+        for event in events {
+            match &event {
+                ModelEvent::CallerSaid(_) => self.deadlines.expect_reply(now()),
+                ModelEvent::AgentSaid(_) | ModelEvent::Usage(_) => {}
+                ModelEvent::ToolCall(call) => {
                     self.deadlines.replied();
-                    warn!(
-                        tool = name,
-                        "the model called a tool that it was not offered"
-                    );
-                    let order = Order::RefuseTool(id);
-                    if self
-                        .orders
-                        .as_ref()
-                        .is_some_and(|orders| orders.try_send(order).is_err())
-                    {
-                        warn!("the call cannot be answered");
+                    // First, so that the result cannot come before it is awaited.
+                    let order = Order::AwaitResult(call.id.clone());
+                    let orders = self.orders.as_ref();
+                    if orders.is_some_and(|orders| orders.try_send(order).is_err()) {
+                        return Err(Ended::new(
+                            ProviderErrorKind::TimedOut,
+                            "the writing half of the session does not keep up",
+                        ));
                     }
                 }
+                _ => self.deadlines.replied(),
             }
+            self.forward(event).await?;
         }
         Ok(())
     }

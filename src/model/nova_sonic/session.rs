@@ -94,6 +94,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         ear: Arc::clone(&ear),
         notice,
         feed: writer::Feed::default(),
+        uses: writer::Uses::default(),
     };
     let writer = tokio::spawn(
         writing(writer, to_writer, orders, Arc::clone(&held)).instrument(span.clone()),

@@ -103,6 +103,9 @@ pub(super) struct ToolUse<'a> {
     pub(super) tool_use_id: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) tool_name: Cow<'a, str>,
+    /// The arguments: JSON in a string.
+    #[serde(borrow)]
+    pub(super) content: Cow<'a, str>,
 }
 
 #[derive(Default, Deserialize)]

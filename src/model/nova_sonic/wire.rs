@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::{
     audio::SampleRate,
     model::{Said, SessionSeed},
+    tool::{ToolResult as Answer, ToolSpec},
     transcript::Speaker,
 };
 
@@ -72,6 +73,7 @@ impl Encoder {
                     format: Format::of(seed.output_rate),
                     voice_id: &voice,
                 },
+                tools: ToolSetup::of(&seed.tools),
             }),
         ];
         let instructions = match seed.instructions.trim() {
@@ -126,13 +128,12 @@ impl Encoder {
         event.into_bytes()
     }
 
-    /// The answer to a tool call that nobody here can perform: one whole block. Without an
-    /// answer the model would wait for ever.
-    pub(super) fn tool_error(&self, tool_use_id: &str, error: &str) -> Vec<Vec<u8>> {
+    /// What came of a use of a tool: one whole block. Its content is a string whose text is a
+    /// JSON object; anything else ends the stream.
+    pub(super) fn tool_result(&self, result: &Answer) -> [Vec<u8>; 3] {
         let content_name = name();
-        // A string whose text is a JSON object; anything else ends the stream.
-        let content = serde_json::json!({ "error": error }).to_string();
-        vec![
+        let content = result.output.to_json();
+        [
             encode(&Event::ContentStart(ContentStart {
                 prompt_name: &self.prompt,
                 content_name: &content_name,
@@ -142,7 +143,7 @@ impl Encoder {
                 text_input_configuration: None,
                 audio_input_configuration: None,
                 tool_result_input_configuration: Some(ToolResult {
-                    tool_use_id,
+                    tool_use_id: result.id.as_str(),
                     kind: "TEXT",
                     text_input_configuration: PLAIN,
                 }),
@@ -239,6 +240,8 @@ enum Event<'a> {
         prompt_name: &'a str,
         text_output_configuration: Media,
         audio_output_configuration: AudioOutput<'a>,
+        #[serde(flatten)]
+        tools: Option<ToolSetup<'a>>,
     },
     ContentStart(ContentStart<'a>),
     TextInput(Payload<'a>),
@@ -337,6 +340,78 @@ impl Format {
             encoding: "base64",
             audio_type: "SPEECH",
         }
+    }
+}
+
+/// What a prompt says of tools: all of it, or, where there are none, nothing at all.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolSetup<'a> {
+    tool_use_output_configuration: Media,
+    tool_configuration: ToolConfiguration<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolConfiguration<'a> {
+    tools: Vec<OfferedTool<'a>>,
+    tool_choice: ToolChoice,
+}
+
+/// The model decides. Any other choice would hold for the whole session, so that every turn
+/// would have to use a tool.
+#[derive(Serialize)]
+struct ToolChoice {
+    auto: Empty,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfferedTool<'a> {
+    tool_spec: OfferedSpec<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfferedSpec<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: InputSchema,
+}
+
+/// A JSON Schema as the text of a string, not as an object.
+#[derive(Serialize)]
+struct InputSchema {
+    json: String,
+}
+
+impl<'a> ToolSetup<'a> {
+    fn of(tools: &'a [ToolSpec]) -> Option<Self> {
+        let offered = |tool: &'a ToolSpec| OfferedTool {
+            tool_spec: OfferedSpec {
+                name: &tool.name,
+                // An empty one is refused.
+                description: match tool.description.as_str() {
+                    "" => &tool.name,
+                    description => description,
+                },
+                input_schema: InputSchema {
+                    json: serde_json::Value::Object(tool.parameters.clone()).to_string(),
+                },
+            },
+        };
+        (!tools.is_empty()).then(|| Self {
+            tool_use_output_configuration: Media {
+                media_type: "application/json",
+            },
+            tool_configuration: ToolConfiguration {
+                tools: tools.iter().map(offered).collect(),
+                tool_choice: ToolChoice { auto: Empty {} },
+            },
+        })
     }
 }
 

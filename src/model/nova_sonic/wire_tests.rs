@@ -1,6 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::{call::CallId, model::Said};
+use crate::{
+    call::CallId,
+    model::Said,
+    tool::{ToolCallId, ToolOutput, ToolResult, ToolSpec},
+};
 
 use super::*;
 
@@ -67,6 +71,43 @@ fn a_session_opens_with_session_start_and_prompt_start() {
 fn a_prompt_without_tools_does_not_mention_them() {
     let (_, prompt) = &opening_of(&NovaSonicConfig::default(), &seed("Hi."))[1];
     assert_eq!(prompt.as_object().unwrap().len(), 3);
+}
+
+/// Nova Sonic checklist 11.
+#[test]
+fn tools_are_offered_with_their_schemas_as_text() {
+    let mut seed = seed("Hi.");
+    let parameters = json!({"type": "object", "properties": {"code": {"type": "string"}}});
+    let Value::Object(parameters) = parameters else {
+        panic!("an object")
+    };
+    seed.tools = [ToolSpec::new(
+        "look_up",
+        "Finds a \"booking\".",
+        parameters.clone(),
+    )]
+    .into();
+    let (_, prompt) = &opening_of(&NovaSonicConfig::default(), &seed)[1];
+    assert_eq!(
+        prompt["toolUseOutputConfiguration"],
+        json!({ "mediaType": "application/json" })
+    );
+    let configuration = &prompt["toolConfiguration"];
+    assert_eq!(configuration["toolChoice"], json!({ "auto": {} }));
+    let spec = &configuration["tools"][0]["toolSpec"];
+    assert_eq!(spec["name"], "look_up");
+    assert_eq!(spec["description"], "Finds a \"booking\".");
+    let schema = spec["inputSchema"]["json"].as_str().unwrap();
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    assert_eq!(schema, Value::Object(parameters));
+}
+
+#[test]
+fn a_seed_may_ask_for_a_voice_of_its_own() {
+    let mut seed = seed("Hi.");
+    seed.voice = Some(" Matthew ".to_owned());
+    let (_, prompt) = &opening_of(&NovaSonicConfig::default(), &seed)[1];
+    assert_eq!(prompt["audioOutputConfiguration"]["voiceId"], "matthew");
 }
 
 /// Nova Sonic checklist 9.
@@ -229,8 +270,12 @@ fn text_for_the_model_to_answer_is_interactive_text_of_the_user() {
 
 /// Nova Sonic checklist 30: the content is a string that parses to an object.
 #[test]
-fn a_refused_tool_call_is_answered_with_an_object_in_a_string() {
-    let events = Encoder::new().tool_error("use-7", "no such \"tool\"");
+fn a_result_is_an_object_in_a_string() {
+    let result = ToolResult {
+        id: ToolCallId::new("use-7"),
+        output: ToolOutput::error("no such \"tool\""),
+    };
+    let events = Encoder::new().tool_result(&result);
     let (_, start) = parse(&events[0]);
     assert_eq!(start["type"], "TOOL");
     assert_eq!(start["role"], "TOOL");

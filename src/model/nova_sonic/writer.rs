@@ -6,6 +6,7 @@
 //! it stays open to the end.
 
 use std::{
+    collections::VecDeque,
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,14 +23,15 @@ use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
     clock::now,
     model::{ModelCommand, Said},
+    tool::{ToolCallId, ToolResult},
 };
 
 /// What the reader asks of the writer. The end of the orders is one, too: close, for nobody
 /// listens any more.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Tell the model that the tool call of this id cannot be performed.
-    RefuseTool(String),
+    /// The model waits for the result of this use of a tool.
+    AwaitResult(ToolCallId),
 }
 
 /// What the writer tells the reader.
@@ -66,6 +68,8 @@ pub(super) struct Writer {
     pub(super) ear: Arc<Ear>,
     pub(super) notice: mpsc::Sender<Notice>,
     pub(super) feed: Feed,
+    /// The uses of tools that the model waits for.
+    pub(super) uses: Uses,
 }
 
 /// How far the audio container has come.
@@ -77,6 +81,31 @@ pub(super) struct Feed {
     due: Option<Instant>,
     /// How much the container has been fed; `None`: it is not open.
     fed: Option<Duration>,
+}
+
+/// The uses of tools that the model has asked for, and whether each was answered.
+#[derive(Debug, Default)]
+pub(super) struct Uses(VecDeque<(ToolCallId, bool)>);
+
+impl Uses {
+    /// The model asks, perhaps for the second time.
+    fn asked(&mut self, id: ToolCallId) {
+        if self.0.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        if self.0.len() >= MAX_USES {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, false));
+    }
+
+    /// A result is there: whether it is waited for.
+    fn answered(&mut self, id: &ToolCallId) -> bool {
+        self.0
+            .iter_mut()
+            .find(|(known, answered)| known == id && !answered)
+            .is_some_and(|(_, answered)| !mem::replace(answered, true))
+    }
 }
 
 impl Writer {
@@ -111,13 +140,14 @@ impl Writer {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::RefuseTool(id)) => self.refuse_tool(&id).await?,
+                    Some(Order::AwaitResult(id)) => self.uses.asked(id),
                     None => return Ok(()),
                 },
                 command = commands.recv() => match command {
                     Some(ModelCommand::Audio(frame)) => self.audio(&frame).await?,
                     Some(ModelCommand::History(said)) => self.history(&said).await?,
                     Some(ModelCommand::Text(text)) => self.text(text.trim()).await?,
+                    Some(ModelCommand::ToolResult(result)) => self.tool_result(&result).await?,
                     Some(ModelCommand::Finish) | None => return Ok(()),
                 },
                 () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
@@ -183,9 +213,18 @@ impl Writer {
         Ok(())
     }
 
-    async fn refuse_tool(&mut self, id: &str) -> Result<(), Stop> {
+    /// The service ends the stream over a result that it does not wait for, be it of a use that
+    /// it does not know or for the second time.
+    async fn tool_result(&mut self, result: &ToolResult) -> Result<(), Stop> {
+        if !self.uses.answered(&result.id) {
+            warn!(
+                id = result.id.as_str(),
+                "nobody waits for the result of this use of a tool; nothing is sent"
+            );
+            return Ok(());
+        }
         self.flush().await?;
-        for event in self.encoder.tool_error(id, "This tool does not exist.") {
+        for event in self.encoder.tool_result(result) {
             self.send(event).await?;
         }
         Ok(())
@@ -251,6 +290,9 @@ pub(super) const SHORTEST_EVENT: Duration = FRAME;
 pub(super) const LONGEST_EVENT: Duration = Duration::from_millis(100);
 
 const LONGEST_FRAMES: usize = 5;
+
+/// Uses of tools that are remembered; older ones do not come again.
+const MAX_USES: usize = 256;
 
 /// What the container must have been fed before text: about 70 ms were found to suffice.
 const PRIMING: Duration = Duration::from_millis(100);

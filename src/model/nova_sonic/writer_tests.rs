@@ -2,6 +2,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::*;
+use crate::tool::ToolOutput;
 
 const RATE: SampleRate = SampleRate::Hz16000;
 
@@ -30,6 +31,7 @@ impl Bench {
             ear: Arc::new(Ear::new(now())),
             notice,
             feed: Feed::default(),
+            uses: Uses::default(),
         };
         tokio::spawn(writer.run(to_obey, to_follow));
         Self {
@@ -49,6 +51,20 @@ impl Bench {
             self.command(ModelCommand::Audio(AudioFrame::silence(RATE)))
                 .await;
         }
+    }
+
+    async fn model_awaits(&self, id: &str) {
+        let order = Order::AwaitResult(ToolCallId::new(id));
+        self.orders.send(order).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+
+    async fn result(&self, id: &str) {
+        self.command(ModelCommand::ToolResult(ToolResult {
+            id: ToolCallId::new(id),
+            output: ToolOutput::new("ok"),
+        }))
+        .await;
     }
 
     async fn command(&self, command: ModelCommand) {
@@ -191,14 +207,11 @@ async fn the_first_generation_is_sent_no_text() {
 
 /// Nova Sonic checklist 16, 30 and 32: a result is one block between two pieces of audio.
 #[tokio::test(start_paused = true)]
-async fn a_tool_call_is_refused_in_one_block() {
+async fn a_result_is_one_block_between_two_pieces_of_audio() {
     let mut bench = Bench::nova_2();
     bench.audio(1).await;
-    bench
-        .orders
-        .send(Order::RefuseTool("u".to_owned()))
-        .await
-        .unwrap();
+    bench.model_awaits("u").await;
+    bench.result("u").await;
     let mut events = Vec::new();
     for _ in 0..3 {
         events.push(bench.next().await.unwrap());
@@ -209,6 +222,24 @@ async fn a_tool_call_is_refused_in_one_block() {
     all.extend(bench.finish().await);
     let at = all.iter().position(|event| event == "start TOOL").unwrap();
     assert_eq!(all[at + 1..at + 3], ["toolResult", "end"]);
+}
+
+/// Nova Sonic checklist 30 and 32: one result for each use, in any order, and none that nobody
+/// waits for.
+#[tokio::test(start_paused = true)]
+async fn a_result_that_nobody_waits_for_is_not_sent() {
+    let bench = Bench::nova_2();
+    bench.audio(2).await;
+    bench.result("unknown").await;
+    bench.model_awaits("u").await;
+    bench.model_awaits("v").await;
+    bench.model_awaits("u").await;
+    for id in ["v", "u", "u", "v"] {
+        bench.result(id).await;
+    }
+    let events = bench.finish().await;
+    let results = events.iter().filter(|event| *event == "toolResult");
+    assert_eq!(results.count(), 2);
 }
 
 /// Nova Sonic checklist 45 and 47: an unfed container is fed before it is closed.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     audio::{AudioFrame, SampleRate},
     model::{ModelCommand, ModelEvent, ReplyId, SessionSeed},
+    tool::{ToolCall, ToolCallId},
 };
 
 /// One session, as a value.
@@ -27,6 +28,11 @@ pub(super) struct Dialogue {
     reply: Option<Reply>,
     /// Events that come before anything more of the reply.
     events: VecDeque<ModelEvent>,
+    /// The names of the tools that it may use.
+    tools: Vec<String>,
+    uses: u32,
+    /// The uses whose results the next line waits for.
+    awaited: Vec<ToolCallId>,
     finished: bool,
 }
 
@@ -61,6 +67,9 @@ impl Dialogue {
             replies: 0,
             reply: None,
             events: VecDeque::new(),
+            tools: seed.tools.iter().map(|tool| tool.name.clone()).collect(),
+            uses: 0,
+            awaited: Vec::new(),
             finished: false,
         }
     }
@@ -74,6 +83,7 @@ impl Dialogue {
             ModelCommand::History(history) => self.line = self.script.position_after(&history),
             // What it says is not understood, like everything else that is said.
             ModelCommand::Text(_) => self.on_text(),
+            ModelCommand::ToolResult(result) => self.on_result(&result.id),
             ModelCommand::Finish => self.on_finish(),
         }
     }
@@ -143,9 +153,41 @@ impl Dialogue {
         self.events.push_back(ModelEvent::CallerSaid(text));
     }
 
-    /// Begins the next line. Whatever is still being played gives way.
+    /// Begins the next line, or first what its tools are for. Whatever is still being played gives
+    /// way.
     fn answer(&mut self) {
+        // Whatever comes while a tool runs changes nothing: the next line is chosen already.
+        if !self.awaited.is_empty() {
+            return;
+        }
         self.interrupt();
+        for (name, arguments) in self.script.tools_before(self.line) {
+            if self.tools.contains(name) {
+                self.uses += 1;
+                let id = ToolCallId::new(format!("use-{}", self.uses));
+                self.awaited.push(id.clone());
+                self.events.push_back(ModelEvent::ToolCall(ToolCall {
+                    id,
+                    name: name.clone(),
+                    arguments: arguments.clone(),
+                }));
+            }
+        }
+        if self.awaited.is_empty() {
+            self.speak();
+        }
+    }
+
+    /// What came of a tool is not understood either, only that it is there.
+    fn on_result(&mut self, id: &ToolCallId) {
+        let before = self.awaited.len();
+        self.awaited.retain(|awaited| awaited != id);
+        if self.awaited.is_empty() && before > 0 {
+            self.speak();
+        }
+    }
+
+    fn speak(&mut self) {
         let Some(line) = self.script.lines().get(self.line) else {
             return;
         };

@@ -51,6 +51,7 @@ impl SpeechModel for Scripted {
         Capabilities {
             name: NAME,
             text_input: true,
+            tools: true,
             max_session: None,
         }
     }

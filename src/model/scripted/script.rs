@@ -14,6 +14,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     lines: Arc<[String]>,
+    /// Tools to use before a line, by its number: name and arguments.
+    tools: Vec<(usize, (String, String))>,
 }
 
 impl Script {
@@ -24,7 +26,10 @@ impl Script {
             .map(|line| collapse_white_space(&line.into()))
             .filter(|line| !line.is_empty())
             .collect();
-        Self { lines }
+        Self {
+            lines,
+            tools: Vec::new(),
+        }
     }
 
     /// Esther finds a time for a web meeting between a senior pastor and Mike Lawrence.
@@ -41,6 +46,29 @@ impl Script {
             "Wonderful. To which email address may Mike send the invitation?",
             "Thank you. Mike's team will confirm the time by email. Is there anything else I can do for you?",
         ])
+    }
+
+    /// Uses a tool before the line of this number, counted from 0, and speaks the line once the
+    /// result is there. May be said several times for a line. A session that is not offered the
+    /// tool goes without.
+    #[must_use]
+    pub fn with_tool(
+        mut self,
+        before: usize,
+        name: impl Into<String>,
+        arguments: &serde_json::Value,
+    ) -> Self {
+        let used = (name.into(), arguments.to_string());
+        self.tools.push((before, used));
+        self
+    }
+
+    /// The names and arguments of the tools to use before this line.
+    pub(super) fn tools_before(&self, line: usize) -> impl Iterator<Item = (&String, &String)> {
+        self.tools
+            .iter()
+            .filter(move |(before, _)| *before == line)
+            .map(|(_, (name, arguments))| (name, arguments))
     }
 
     /// The lines, in order.

@@ -7,6 +7,7 @@ use crate::{
     audio::{AudioFrame, SampleRate},
     call::CallId,
     model::{ReplyId, Said},
+    tool::{ToolCallId, ToolOutput, ToolResult, ToolSpec},
     transcript::Speaker,
 };
 
@@ -112,7 +113,77 @@ fn tell(event: &ModelEvent) -> String {
         ModelEvent::Interrupted => "interrupted".to_owned(),
         ModelEvent::ReplyEnded(ReplyId(id)) => format!("end {id}"),
         ModelEvent::Usage(_) => "usage".to_owned(),
+        ModelEvent::ToolCall(call) => {
+            format!(
+                "tool {}: {} {}",
+                call.id.as_str(),
+                call.name,
+                call.arguments
+            )
+        }
     }
+}
+
+/// A script that looks up and books before its second line.
+fn with_tools() -> Script {
+    Script::new(LINES)
+        .with_tool(1, "look_up", &serde_json::json!({"day": "mon"}))
+        .with_tool(1, "book", &serde_json::json!({}))
+        .with_tool(1, "unknown", &serde_json::json!({}))
+}
+
+async fn call_with_tools() -> Caller {
+    let mut seed = SessionSeed::new(CallId::random(), "", RATE);
+    let spec = |name| ToolSpec::new(name, "", serde_json::Map::new());
+    seed.tools = [spec("look_up"), spec("book")].into();
+    let mut caller = Caller::call_with(with_tools(), seed).await;
+    caller.text().await;
+    caller.story();
+    caller
+}
+
+async fn result(caller: &mut Caller, id: &str) {
+    let result = ToolResult {
+        id: ToolCallId::new(id),
+        output: ToolOutput::new("ok"),
+    };
+    caller.send(ModelCommand::ToolResult(result)).await;
+}
+
+#[tokio::test]
+async fn a_line_waits_for_its_tools() {
+    let mut caller = call_with_tools().await;
+    caller.is_silent(6_000).await;
+    caller.story();
+    caller.text().await;
+    assert_eq!(
+        caller.story(),
+        [
+            r#"tool use-1: look_up {"day":"mon"}"#,
+            "tool use-2: book {}"
+        ]
+    );
+    result(&mut caller, "use-2").await;
+    result(&mut caller, "use-2").await;
+    caller.text().await;
+    caller.is_silent(1_000).await;
+    assert!(caller.story().is_empty(), "one is still awaited");
+    result(&mut caller, "use-1").await;
+    assert_eq!(
+        caller.story(),
+        ["caption 2: Two, is it?", "sound 2", "end 2"]
+    );
+}
+
+#[tokio::test]
+async fn a_session_without_the_tools_speaks_its_lines_all_the_same() {
+    let seed = SessionSeed::new(CallId::random(), "", RATE);
+    let mut caller = Caller::call_with(with_tools(), seed).await;
+    caller.text().await;
+    caller.is_silent(6_000).await;
+    caller.story();
+    caller.text().await;
+    assert_eq!(caller.story()[0], "caption 2: Two, is it?");
 }
 
 #[tokio::test]

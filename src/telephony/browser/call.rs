@@ -124,6 +124,8 @@ async fn call(
     info.leg = LegCapabilities {
         marks: false,
         text: true,
+        transfer: false,
+        dtmf: false,
     };
     info.instructions = instructions;
     let (duplex, mut port) = Duplex::pair(Feed::DEPTH);
@@ -316,8 +318,8 @@ impl Outbox {
             }
             // What has failed was shown already, and there is nobody who could say it.
             CallCommand::HangUp { .. } => self.hung_up = true,
-            // This leg says that it has no marks.
-            CallCommand::Mark(_) => {}
+            // This leg says that it has no marks, and that it can do nothing a carrier does.
+            CallCommand::Mark(_) | CallCommand::Transfer { .. } | CallCommand::SendDtmf(_) => {}
         }
     }
 

@@ -218,7 +218,9 @@ impl LegTask {
                         CallCommand::Play(_)
                         | CallCommand::Mark(_)
                         | CallCommand::Clear
-                        | CallCommand::Show(_),
+                        | CallCommand::Show(_)
+                        | CallCommand::Transfer { .. }
+                        | CallCommand::SendDtmf(_),
                     ) => {}
                 },
                 () = sleep_until(deadline.into()) => return None,

@@ -266,6 +266,8 @@ impl Vonage {
         info.leg = LegCapabilities {
             marks: true,
             text: false,
+            transfer: false,
+            dtmf: false,
         };
         let id = info.id.clone();
         let (duplex, port) = Duplex::pair(Feed::DEPTH);

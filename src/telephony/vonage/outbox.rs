@@ -77,8 +77,8 @@ impl Outbox {
             CallCommand::Mark(mark) => self.queue.push_back(Queued::Mark(mark)),
             CallCommand::Clear => self.clear(),
             CallCommand::HangUp { apologise } => self.hung_up = Some(HungUp { apologise }),
-            // This leg says that it shows no text.
-            CallCommand::Show(_) => {}
+            // This leg says that it shows no text, transfers nobody and presses no keys.
+            CallCommand::Show(_) | CallCommand::Transfer { .. } | CallCommand::SendDtmf(_) => {}
         }
     }
 

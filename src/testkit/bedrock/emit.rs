@@ -174,6 +174,13 @@ impl Emitter {
 
     /// A whole tool block.
     pub(super) fn tool(&mut self, name: &str, use_id: &str, arguments: &str) {
+        self.tool_block(name, use_id, arguments);
+        if self.quirks.double_tool {
+            self.tool_block(name, use_id, arguments);
+        }
+    }
+
+    fn tool_block(&mut self, name: &str, use_id: &str, arguments: &str) {
         let id = self.block();
         let content = if self.quirks.double_encoded_tool {
             Value::from(arguments).to_string()

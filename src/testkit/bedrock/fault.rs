@@ -324,6 +324,8 @@ pub struct Quirks {
     pub double_speculative: bool,
     /// The arguments of a tool call are a JSON string inside a JSON string.
     pub double_encoded_tool: bool,
+    /// Every tool call comes twice, with the same `toolUseId` and another `contentId`.
+    pub double_tool: bool,
     /// What the caller said comes word by word, each in its own block.
     pub caller_in_pieces: bool,
     /// Interactive text comes back as the caller's text.

@@ -314,12 +314,12 @@ impl Dialogue {
     }
 }
 
-/// One turn of the agent: perhaps a tool call first, then sentences.
+/// One turn of the agent: perhaps tool calls first, then sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reply {
-    /// Asked for first; the sentences wait for its result.
-    pub tool: Option<ToolCall>,
+    /// Asked for first, all at once; the sentences wait for the results.
+    pub tools: Vec<ToolCall>,
     /// What is said.
     pub sentences: Vec<Sentence>,
 }
@@ -329,7 +329,7 @@ impl Reply {
     #[must_use]
     pub fn of<const N: usize>(sentences: [(&str, u64); N]) -> Self {
         Self {
-            tool: None,
+            tools: Vec::new(),
             sentences: sentences
                 .map(|(text, ms)| Sentence::new(text, Duration::from_millis(ms)))
                 .into(),
@@ -340,15 +340,15 @@ impl Reply {
     #[must_use]
     pub fn say(text: impl Into<String>, duration: Duration) -> Self {
         Self {
-            tool: None,
+            tools: Vec::new(),
             sentences: vec![Sentence::new(text, duration)],
         }
     }
 
-    /// Calls a tool before it speaks. `arguments` is sent as it is: normally a JSON object.
+    /// Calls a tool before it speaks, together with those that it calls already. `arguments` is sent as it is: normally a JSON object.
     #[must_use]
     pub fn after_tool(mut self, name: impl Into<String>, arguments: impl Into<String>) -> Self {
-        self.tool = Some(ToolCall {
+        self.tools.push(ToolCall {
             name: name.into(),
             arguments: arguments.into(),
         });

@@ -3,7 +3,10 @@
 
 mod content;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -50,9 +53,15 @@ pub(super) struct Rules {
     system: bool,
     system_speech: bool,
     history: History,
-    /// Tool calls by id, and whether they were answered.
-    tools: HashMap<String, bool>,
+    /// Tool calls by id.
+    tools: HashMap<String, ToolUse>,
     noted: Vec<Breach>,
+}
+
+/// A call of a tool.
+struct ToolUse {
+    called: Instant,
+    answered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,8 +211,27 @@ impl Rules {
     }
 
     /// The service called a tool.
-    pub(super) fn tool_called(&mut self, id: String) {
-        self.tools.insert(id, false);
+    pub(super) fn tool_called(&mut self, now: Instant, id: String) {
+        let used = ToolUse {
+            called: now,
+            answered: false,
+        };
+        self.tools.insert(id, used);
+    }
+
+    /// The conversation ends: calls that the client has known for a while and not answered.
+    pub(super) fn unanswered(&self, now: Instant) -> impl Iterator<Item = Breach> {
+        self.tools
+            .iter()
+            .filter(move |(_, used)| {
+                !used.answered && now.saturating_duration_since(used.called) > TOOL_GRACE
+            })
+            .map(|(id, _)| {
+                Breach::noted(
+                    Rule::ToolResult,
+                    format!("the tool use {id} was never answered"),
+                )
+            })
     }
 
     /// Breaches that the service lets pass, since this was asked last.
@@ -302,5 +330,8 @@ fn keys(body: &Value) -> String {
         _ => "no object".into(),
     }
 }
+
+/// A call that is younger than this when the client closes may not have reached it.
+const TOOL_GRACE: Duration = Duration::from_millis(500);
 
 const HISTORY_FIRST: &str = "Chat history should be sent completely before streaming audio";

@@ -270,8 +270,9 @@ impl Session {
     }
 
     fn speaker_done(&mut self) {
+        let now = crate::clock::now();
         for id in self.speaker.called.drain(..) {
-            self.rules.tool_called(id);
+            self.rules.tool_called(now, id);
         }
         let spoke = (self.speaker.replies, self.speaker.interruptions);
         if std::mem::replace(&mut self.spoke, spoke) != spoke {

@@ -2,7 +2,7 @@
 //! frames that it queues: time is its argument.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,7 +34,8 @@ pub(super) struct Speaker {
     finals: VecDeque<Final>,
     /// When a listener in real time would have heard everything.
     spoken_until: Option<Instant>,
-    tools: HashMap<String, Reply>,
+    /// Replies that wait for the results of tool uses, with the ids of these.
+    tools: Vec<(Vec<String>, Reply)>,
     /// Tool uses that the rules do not know yet.
     pub(super) called: Vec<String>,
     /// Replies whose audio began.
@@ -98,7 +99,7 @@ impl Speaker {
             voicing: None,
             finals: VecDeque::new(),
             spoken_until: None,
-            tools: HashMap::new(),
+            tools: Vec::new(),
             called: Vec::new(),
             replies: 0,
             interruptions: 0,
@@ -177,7 +178,12 @@ impl Speaker {
 
     /// The result of a tool call came: its reply goes on.
     pub(super) fn tool_result(&mut self, now: Instant, id: &str) {
-        if let Some(reply) = self.tools.remove(id) {
+        for (awaited, _) in &mut self.tools {
+            awaited.retain(|known| known != id);
+        }
+        let ready = self.tools.extract_if(.., |(awaited, _)| awaited.is_empty());
+        let ready: Vec<_> = ready.map(|(_, reply)| reply).collect();
+        for reply in ready {
             self.plan(now, Planned::Given(reply));
         }
     }
@@ -297,11 +303,16 @@ impl Speaker {
                 reply.clone()
             }
         };
-        if let Some(tool) = reply.tool.take() {
-            let id = uuid::Uuid::new_v4().to_string();
-            self.emitter.tool(&tool.name, &id, &tool.arguments);
-            self.called.push(id.clone());
-            self.tools.insert(id, reply);
+        let tools = std::mem::take(&mut reply.tools);
+        if !tools.is_empty() {
+            let mut awaited = Vec::with_capacity(tools.len());
+            for tool in tools {
+                let id = uuid::Uuid::new_v4().to_string();
+                self.emitter.tool(&tool.name, &id, &tool.arguments);
+                awaited.push(id);
+            }
+            self.called.extend(awaited.iter().cloned());
+            self.tools.push((awaited, reply));
             return;
         }
         if reply.sentences.is_empty() {

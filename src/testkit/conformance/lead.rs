@@ -1,8 +1,18 @@
 //! The contract of [`LeadStore`].
 
+mod claims;
+mod queries;
+mod updates;
+
+pub use self::{claims::*, queries::*, updates::*};
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::lead::{Lead, LeadStore, PhoneNumber};
+use crate::{
+    error::ProviderErrorKind,
+    lead::{Change, Claim, Claimant, Guard, Lead, LeadFilter, LeadStore, PhoneNumber},
+};
 
 /// Runs everything in this module, each on a fresh and empty store that `make` makes.
 pub async fn lead_store<L: LeadStore>(make: impl AsyncFn() -> L) {
@@ -15,6 +25,11 @@ pub async fn lead_store<L: LeadStore>(make: impl AsyncFn() -> L) {
     upserting_again_changes_nothing(&make().await).await;
     simultaneous_upserts_lose_nothing(&make().await).await;
     leads_stay_apart(&make().await).await;
+    what_no_store_can_keep_is_refused(&make().await).await;
+    numbers_have_one_way_to_be_written(&make().await).await;
+    updates(&make).await;
+    queries(&make).await;
+    claims(&make).await;
 }
 
 /// There is no lead before one is stored.
@@ -133,6 +148,47 @@ pub async fn leads_stay_apart<L: LeadStore>(store: &L) {
     );
 }
 
+/// Types that do not fit, names of the store's own, what is too large for one of the stores.
+pub async fn what_no_store_can_keep_is_refused<L: LeadStore>(store: &L) {
+    let mut deep = json!("end");
+    for _ in 0..40 {
+        deep = json!([deep]);
+    }
+    for (field, value) in [
+        ("name", json!(5)),
+        ("lead_status", json!(["new"])),
+        ("unread_by_owner", json!("yes")),
+        ("next_attempt", json!("tomorrow")),
+        ("attempts", json!(-1)),
+        ("version", json!(7)),
+        ("claim_fence", json!(7)),
+        ("phone", json!("+12125550102")),
+        ("", json!("no name")),
+        ("unknown", json!(1e200)),
+        ("unknown", deep),
+    ] {
+        let refused = store.upsert(lead(1).with(field, value)).await;
+        let refused = refused.expect_err(field);
+        assert_eq!(refused.kind(), &ProviderErrorKind::Invalid, "{field}");
+    }
+    assert_eq!(get(store, 1).await, None);
+}
+
+/// `1.0` is `1`, and a time is UTC with milliseconds, so that writing either again changes nothing.
+pub async fn numbers_have_one_way_to_be_written<L: LeadStore>(store: &L) {
+    let given = lead(1)
+        .with("pews", 40.0)
+        .with("next_attempt", "2026-06-22T17:00:00+02:00");
+    let stored = upsert(store, given.clone()).await;
+    assert_eq!(stored.fields.get("pews"), Some(&json!(40)));
+    assert_eq!(
+        stored.text("next_attempt"),
+        Some("2026-06-22T15:00:00.000Z")
+    );
+    assert_eq!(upsert(store, given).await, stored);
+    assert_eq!(get(store, 1).await, Some(stored));
+}
+
 async fn get<L: LeadStore>(store: &L, n: u32) -> Option<Lead> {
     store.get(&phone(n)).await.expect("the store answers")
 }
@@ -147,4 +203,43 @@ fn lead(n: u32) -> Lead {
 
 fn phone(n: u32) -> PhoneNumber {
     PhoneNumber::parse(&format!("+1212555{:04}", 100 + n)).expect("a number")
+}
+
+/// The time at which the suite happens.
+fn now() -> Timestamp {
+    Timestamp::from_second(1_782_140_400).expect("a time in 2026")
+}
+
+/// `seconds` after the suite began.
+fn later(seconds: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds)
+}
+
+/// A worker who asks `seconds` after the suite began.
+fn worker(name: &str, seconds: i64) -> Claimant {
+    Claimant::new(name, later(seconds))
+}
+
+async fn update<L: LeadStore>(store: &L, n: u32, change: Change, guard: Guard) -> Lead {
+    let updated = store.update(&phone(n), change, guard).await;
+    updated.expect("the store takes a change")
+}
+
+async fn claim_next<L: LeadStore>(store: &L, claimant: &Claimant) -> Option<Claim> {
+    let claimed = store.claim_next(&LeadFilter::all(), claimant).await;
+    claimed.expect("the store answers")
+}
+
+async fn claim<L: LeadStore>(store: &L, n: u32, claimant: &Claimant) -> Option<Claim> {
+    let claimed = store.claim(&phone(n), claimant).await;
+    claimed.expect("the store answers")
+}
+
+#[track_caller]
+fn assert_kind<T: std::fmt::Debug>(
+    result: Result<T, crate::ProviderError>,
+    kind: &ProviderErrorKind,
+) {
+    let refused = result.expect_err("it is refused");
+    assert_eq!(refused.kind(), kind, "{refused}");
 }

@@ -8,6 +8,7 @@ use crate::{
     call::CallId,
     error::ProviderError,
     model::{ModelCommand, ModelEvent, ReplyId, Said, Session, SessionSeed, SpeechModel},
+    tool::{ToolCall, ToolCallId, ToolOutput, ToolResult, ToolSpec},
     transcript::Speaker,
 };
 
@@ -20,6 +21,7 @@ pub async fn speech_model<M: SpeechModel>(make: impl AsyncFn() -> M) {
     replies_are_numbered_upwards(&make().await).await;
     audio_has_the_rate_that_was_asked_for(&make().await).await;
     a_session_takes_history(&make().await).await;
+    a_session_that_may_use_tools_answers(&make().await).await;
     finish_ends_the_events(&make().await).await;
     finish_ends_the_events_in_the_middle_of_a_reply(&make().await).await;
     a_dropped_session_is_let_go(&make().await).await;
@@ -82,6 +84,33 @@ pub async fn a_session_takes_history<M: SpeechModel>(model: &M) {
     ];
     let mut session = open(model, seed).await;
     ask(model, &mut session).await;
+    finish(&mut session).await;
+}
+
+/// A session that is offered tools opens and answers; whatever it uses meanwhile is answered.
+pub async fn a_session_that_may_use_tools_answers<M: SpeechModel>(model: &M) {
+    if !model.capabilities().tools {
+        return;
+    }
+    let mut session = open(model, seed_with_tools()).await;
+    ask(model, &mut session).await;
+    finish(&mut session).await;
+}
+
+/// For models that use their tools when they are asked anything: each use has an id of its own,
+/// names a tool of the seed, and is followed by a reply once its result is there, while the
+/// caller's audio goes on. Not among those that run for every model, since real ones use tools as
+/// they please.
+pub async fn a_use_of_a_tool_is_followed_by_a_reply<M: SpeechModel>(model: &M) {
+    let mut session = open(model, seed_with_tools()).await;
+    for turn in 1..=2 {
+        let reply = ask(model, &mut session).await.expect("it can be asked");
+        assert!(reply.captions > 0, "the reply follows the result");
+        assert_eq!(session.uses.len(), turn, "each turn uses a tool");
+    }
+    let mut ids = session.uses.clone();
+    ids.dedup();
+    assert_eq!(ids, session.uses, "each use has an id of its own");
     finish(&mut session).await;
 }
 
@@ -158,6 +187,8 @@ pub async fn an_open_that_is_given_up_harms_nothing<M: SpeechModel>(model: &M) {
 struct Talk {
     duplex: Session,
     rate: SampleRate,
+    /// The uses of tools so far; each was answered.
+    uses: Vec<ToolCallId>,
 }
 
 impl Talk {
@@ -190,6 +221,9 @@ async fn ask<M: SpeechModel>(model: &M, session: &mut Talk) -> Option<Reply> {
         let mut reply: Option<Reply> = None;
         loop {
             let event = next(session).await;
+            if let ModelEvent::ToolCall(call) = &event {
+                answer(session, call).await;
+            }
             let id = match &event {
                 ModelEvent::Caption(id, _)
                 | ModelEvent::Audio(id, _)
@@ -228,7 +262,11 @@ async fn open<M: SpeechModel>(model: &M, seed: SessionSeed) -> Talk {
     let rate = seed.input_rate;
     let session: Result<_, ProviderError> = soon("a session opens", model.open(seed)).await;
     let duplex = session.expect("a session can be opened");
-    Talk { duplex, rate }
+    Talk {
+        duplex,
+        rate,
+        uses: Vec::new(),
+    }
 }
 
 /// The next event; meanwhile the caller is silent, in the pace of speech.
@@ -239,6 +277,23 @@ async fn next(session: &mut Talk) -> ModelEvent {
             Err(_) => session.send(session.silence()).await,
         }
     }
+}
+
+/// Answers a use of a tool, once, after a moment in which the caller goes on.
+async fn answer(session: &mut Talk, call: &ToolCall) {
+    assert_eq!(call.name, LOOK_UP, "only what is offered is used");
+    if session.uses.contains(&call.id) {
+        return;
+    }
+    session.uses.push(call.id.clone());
+    for _ in 0..5 {
+        session.send(session.silence()).await;
+    }
+    let result = ToolResult {
+        id: call.id.clone(),
+        output: ToolOutput::new("found"),
+    };
+    session.send(ModelCommand::ToolResult(result)).await;
 }
 
 async fn finish(session: &mut Talk) {
@@ -258,6 +313,25 @@ fn seed(rate: SampleRate) -> SessionSeed {
         rate,
     )
 }
+
+fn seed_with_tools() -> SessionSeed {
+    let mut seed = seed(SampleRate::Hz16000);
+    let parameters = [
+        ("type".to_owned(), "object".into()),
+        ("properties".to_owned(), serde_json::json!({})),
+    ];
+    let description = "Looks up whatever is asked for.";
+    seed.tools = [ToolSpec::new(
+        LOOK_UP,
+        description,
+        parameters.into_iter().collect(),
+    )]
+    .into();
+    seed
+}
+
+/// The one tool that sessions of this suite are offered.
+pub const LOOK_UP: &str = "look_up";
 
 /// Frames in ten seconds.
 const TEN_SECONDS: usize = 500;

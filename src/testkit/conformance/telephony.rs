@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::soon;
 use crate::{
     audio::{AudioFrame, SampleRate},
+    call::Party,
     telephony::{CallCommand, CallEvent, Leg, MarkId, Telephony, memory::Phone},
 };
 
@@ -73,6 +74,8 @@ pub async fn telephony<T: Telephony, R: RemoteParty>(make: impl AsyncFn() -> (T,
     commands_are_obeyed_while_nobody_reads_events(make().await).await;
     a_caller_who_hangs_up_ends_the_events(make().await).await;
     hanging_up_ends_the_call_and_the_events(make().await).await;
+    a_transferred_call_is_over_for_the_agent(make().await).await;
+    pressing_keys_leaves_the_call_as_it_is(make().await).await;
     a_dropped_leg_hangs_up(make().await).await;
     a_call_survives_answers_that_are_given_up(make().await).await;
 }
@@ -257,6 +260,39 @@ where
     command(&leg, CallCommand::HangUp { apologise: false }).await;
     hangs_up(&mut leg).await;
     soon("the command to hang up ends the call", caller.ended()).await;
+}
+
+/// Where the leg can transfer, the caller is handed over and the agent's side of the call ends.
+pub async fn a_transferred_call_is_over_for_the_agent<T, R>((telephony, _caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    if leg.info.leg.transfer {
+        let to = Party::new("12125550101");
+        command(&leg, CallCommand::Transfer { to }).await;
+        hangs_up(&mut leg).await;
+    }
+}
+
+/// Where the leg can press keys, it does so beside the audio.
+pub async fn pressing_keys_leaves_the_call_as_it_is<T, R>((telephony, mut caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    let mut leg = answer(&telephony).await;
+    if !leg.info.leg.dtmf {
+        return;
+    }
+    let keys = "1,2#".parse().expect("keys");
+    command(&leg, CallCommand::SendDtmf(keys)).await;
+    let frame = tone(leg.info.rate, NEW);
+    let played: Vec<_> = frame.samples().collect();
+    command(&leg, CallCommand::Play(frame)).await;
+    let heard = hears(&mut leg, &mut caller, |heard| heard.len() >= played.len());
+    assert!(heard.await == played, "the call goes on");
 }
 
 /// A leg that is dropped hangs up.

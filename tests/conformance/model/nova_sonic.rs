@@ -6,7 +6,10 @@ use novavoice::{
     model::nova_sonic::{NovaSonic, NovaSonicConfig},
     testkit::{
         bedrock::{Dialogue, FakeBedrock, Options, Reply, SessionScript},
-        conformance,
+        conformance::{
+            self,
+            model::{LOOK_UP, a_use_of_a_tool_is_followed_by_a_reply},
+        },
     },
 };
 
@@ -58,6 +61,17 @@ async fn keeps_the_contract(model_id: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nova_sonic_keeps_the_contract() {
     keeps_the_contract("amazon.nova-2-sonic-v1:0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nova_sonic_uses_tools() {
+    let reply = Reply::of([("Here it is.", 500)]).after_tool(LOOK_UP, "{}");
+    let dialogue = Dialogue::answering([reply]);
+    let options = quick().on_session(move |_| SessionScript::converse(dialogue.clone()));
+    let bedrock = FakeBedrock::start(options).await.expect("a free port");
+    let model = model(&bedrock, "amazon.nova-2-sonic-v1:0").await;
+    a_use_of_a_tool_is_followed_by_a_reply(&model).await;
+    assert_eq!(bedrock.violations(), []);
 }
 
 /// The first generation takes no text: what the suite cannot provoke it does not look at.

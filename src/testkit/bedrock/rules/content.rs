@@ -156,8 +156,8 @@ impl Rules {
             ));
         };
         match self.tools.get_mut(id) {
-            Some(answered) if !*answered => {
-                *answered = true;
+            Some(used) if !used.answered => {
+                used.answered = true;
                 Ok(Kind::Tool(id.to_owned()))
             }
             Some(_) => Err(Breach::invalid(

@@ -140,6 +140,10 @@ impl Session {
                 self.record.close(|closing| closing.audio_ended = true);
             }
             Accepted::PromptEnded => {
+                let breaches: Vec<_> = self.rules.unanswered(now).collect();
+                for breach in breaches {
+                    self.note(breach);
+                }
                 self.record.close(|closing| closing.prompt_ended = true);
                 self.speaker.finish();
             }

@@ -287,6 +287,20 @@ async fn no_audio_comes_inside_a_text_block() {
     assert!(message.contains("Chat history should be sent completely"));
 }
 
+/// A session that has called a tool, and the id of the call.
+async fn calling() -> (FakeBedrock, Raw, String) {
+    let fake = scripted(SessionScript::by_hand()).await;
+    let mut raw = Raw::open(&fake).await;
+    let reply = Reply::of([("Done.", 100)]).after_tool("book", "{}");
+    fake.session(0).await.reply(reply).await;
+    let events = raw
+        .until(|event| event["event"]["contentEnd"]["stopReason"] == "TOOL_USE")
+        .await;
+    let id = &events[events.len() - 2]["event"]["toolUse"]["toolUseId"];
+    let id = id.as_str().unwrap().to_owned();
+    (fake, raw, id)
+}
+
 /// Nova checklist 30
 #[tokio::test]
 async fn a_tool_result_is_a_json_object_for_a_known_call_once() {
@@ -295,19 +309,10 @@ async fn a_tool_result_is_a_json_object_for_a_known_call_once() {
         ("[1]", false, "Tool Response parsing error"),
         ("{}", true, "Invalid input request"),
     ] {
-        let reply = Reply::of([("Done.", 100)]).after_tool("book", "{}");
-        let fake = scripted(SessionScript::by_hand()).await;
-        let mut raw = Raw::open(&fake).await;
-        fake.session(0).await.reply(reply).await;
-        let events = raw
-            .until(|event| event["event"]["contentEnd"]["stopReason"] == "TOOL_USE")
-            .await;
-        let id = events[events.len() - 2]["event"]["toolUse"]["toolUseId"].clone();
-        raw.send_all(tool_block("t1", id.as_str().unwrap(), result))
-            .await;
+        let (fake, mut raw, id) = calling().await;
+        raw.send_all(tool_block("t1", &id, result)).await;
         if twice {
-            raw.send_all(tool_block("t2", id.as_str().unwrap(), result))
-                .await;
+            raw.send_all(tool_block("t2", &id, result)).await;
         }
         assert!(raw.validation().await.contains(expected), "{result}");
         assert_eq!(fake.violations()[0].rule, Rule::ToolResult);
@@ -317,6 +322,23 @@ async fn a_tool_result_is_a_json_object_for_a_known_call_once() {
         .chain(tool_block("t", "nobody", "{}"));
     let (rule, _) = broken_by(unknown).await;
     assert_eq!(rule, Rule::ToolResult);
+}
+
+/// Nova checklist 30
+#[tokio::test]
+async fn a_call_that_is_never_answered_is_noted_at_the_end() {
+    for answer in [true, false] {
+        let (fake, raw, id) = calling().await;
+        // The service gives a call the time that it needs to reach its client.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        if answer {
+            raw.send_all(tool_block("t1", &id, "{}")).await;
+        }
+        raw.send_all([audio(&[0, 0])]).await;
+        raw.close().await;
+        let rules: Vec<_> = fake.violations().iter().map(|breach| breach.rule).collect();
+        assert_eq!(rules.contains(&Rule::ToolResult), !answer, "{rules:?}");
+    }
 }
 
 /// Nova checklist 45

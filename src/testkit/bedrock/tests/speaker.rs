@@ -197,6 +197,41 @@ fn doubled_captions_and_doubly_encoded_calls_are_as_asked_for() {
     assert_ne!(ids[0], ids[1]);
 }
 
+/// Nova checklist 32: several calls are pending at once, and the reply waits for all of them.
+#[test]
+fn calls_that_come_together_and_twice_are_as_asked_for() {
+    let mut dialogue = one("Yes.", 100);
+    dialogue.replies[0] = dialogue.replies[0]
+        .clone()
+        .after_tool("look", "{}")
+        .after_tool("book", "{}");
+    let quirks = Quirks {
+        double_tool: true,
+        ..Quirks::default()
+    };
+    let mut stage = Stage::new(dialogue, quirks);
+    stage.turn();
+    stage.hear(100, 0);
+    let ids: Vec<String> = stage
+        .said
+        .iter()
+        .filter_map(|(_, event)| event["event"]["toolUse"]["toolUseId"].as_str())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(ids.len(), 4);
+    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2]);
+    let speaks = |stage: &Stage| {
+        let mut said = stage.said.iter();
+        said.any(|(_, event)| event["event"]["textOutput"]["content"] == "Yes.")
+    };
+    stage.speaker.tool_result(stage.now, &ids[2]);
+    stage.hear(100, 0);
+    assert!(!speaks(&stage));
+    stage.speaker.tool_result(stage.now, &ids[0]);
+    stage.hear(100, 0);
+    assert!(speaks(&stage));
+}
+
 /// Nova checklist 24
 #[test]
 fn usage_deltas_add_up_to_the_totals() {
