@@ -28,6 +28,7 @@ fn conversation(now: Instant) -> Conversation {
         tools: Arc::default(),
         offered: None,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

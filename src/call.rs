@@ -109,6 +109,14 @@ pub(crate) fn write_redacted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Res
     }
 }
 
+/// The value whose serialised form is `text`.
+pub(crate) fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+    use serde::de::IntoDeserializer;
+    let text: serde::de::value::StrDeserializer<'de, serde::de::value::Error> =
+        text.into_deserializer();
+    T::deserialize(text).ok()
+}
+
 /// What is known about a call when its leg opens.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -162,7 +170,8 @@ impl CallInfo {
 }
 
 /// What a leg can do beyond carrying audio.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "built by providers; a new field must be answered by each"

@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// A provider (carrier, model, sink, store) failed.
@@ -65,7 +67,8 @@ impl ProviderError {
 }
 
 /// What a failure means to whoever has to react to it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProviderErrorKind {
     /// The peer closed without being asked. Open again.

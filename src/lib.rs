@@ -74,8 +74,9 @@
 //! |---|---|---|
 //! | [`Telephony`](telephony::Telephony) | callers, as legs | [`memory`](telephony::memory), `vonage`, `browser` |
 //! | [`SpeechModel`](model::SpeechModel) | sessions that listen and speak | [`memory`](model::memory), [`scripted`](model::scripted), `nova_sonic` |
-//! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink) |
+//! | [`TranscriptSink`](transcript::TranscriptSink) | a place for what was said | [`MemorySink`](transcript::MemorySink), [`FileSink`](transcript::FileSink), `DynamoSink`; [`Spool`](transcript::Spool) and [`FanOut`](transcript::FanOut) around others |
 //! | [`LeadStore`](lead::LeadStore) | what is known of people | [`MemoryLeads`](lead::MemoryLeads), `SqliteLeads`, `DynamoLeads` |
+//! | [`CallStore`](record::CallStore) | calls, found again | [`MemoryCalls`](record::MemoryCalls), `SqliteCalls`, `DynamoCalls` |
 //!
 //! All are dyn-compatible, and `Arc<T>` forwards them: an agent whose providers are chosen at run
 //! time is a `VoiceAgent<Arc<dyn Telephony>, Arc<dyn SpeechModel>, …>`.
@@ -123,7 +124,10 @@
 //!
 //! # Testing an agent
 //!
-//! The feature `testkit` brings a simulator of one conversation, a strict Bedrock that speaks TLS
+//! A [`journal`] is a call written down: it runs again through the core of another build, and the
+//! first action that differs is named.
+//!
+//! The feature `testkit` brings a simulator of one conversation, random calls before a witness, a strict Bedrock that speaks TLS
 //! and HTTP/2 and verifies signatures, a strict Vonage that signs webhooks and plays what it is
 //! sent like a telephone, and the conformance suites.
 //!
@@ -134,8 +138,9 @@
 //! | feature | adds | costs |
 //! |---|---|---|
 //! | `browser` | `telephony::browser`, `telephony::socket`: callers in a browser | axum, tungstenite |
-//! | `vonage` | `telephony::vonage`: callers on the phone; includes `browser`'s socket | a URL parser |
+//! | `vonage` | `telephony::vonage`: callers on the phone, and people to call; includes `browser`'s socket | an HTTP client |
 //! | `nova-sonic` | `model::nova_sonic`: Amazon Nova Sonic | the AWS SDK for Bedrock |
+//! | `dynamodb` | `dynamodb`, `transcript::dynamodb`: Amazon DynamoDB | the AWS SDK for DynamoDB |
 //! | `testkit` | `testkit`: fakes, simulation, conformance; outside semver | a TLS server, an HTTP client |
 //!
 //! # Times and privacy
@@ -171,6 +176,8 @@ pub mod telephony;
 
 pub mod conversation;
 
+pub mod journal;
+
 pub mod answer;
 
 pub mod model;
@@ -178,6 +185,8 @@ pub mod model;
 pub mod tool;
 
 pub mod transcript;
+
+pub mod record;
 
 pub mod lead;
 

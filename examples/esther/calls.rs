@@ -1,5 +1,8 @@
-//! The calls of this process, live and finished, for the API and the dashboard: kept in memory,
-//! and so forgotten with the process. Transcript files are what lasts.
+//! The calls of this process as they happen, with what no store keeps: captions, the state of the
+//! agent, and who follows. Kept in memory, and so forgotten with the process; the store of calls
+//! is what lasts.
+
+mod elsewhere;
 
 mod events;
 mod record;
@@ -14,12 +17,15 @@ use std::{
 use futures::Stream;
 use jiff::Timestamp;
 use novavoice::{
-    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
+    audio::SampleRate,
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
     conversation::{AgentState, TurnLatency},
+    telephony::PlacedEnd,
     transcript::{Speaker, Utterance},
 };
 use serde_json::Value;
 
+pub(crate) use elsewhere::follow_elsewhere;
 pub(crate) use events::Event;
 use events::Subscription;
 use record::Record;
@@ -37,27 +43,62 @@ struct Inner {
     last_number: u64,
 }
 
-/// One page of records.
-pub(crate) struct Page {
-    /// Newest first.
-    pub(crate) calls: Vec<Value>,
-    /// Where the next page begins, if there is one.
-    pub(crate) next: Option<u64>,
-}
-
 impl Calls {
     /// A call began, or goes on after its socket was lost.
     pub(crate) fn started(&self, info: &CallInfo) {
         let mut inner = self.lock();
         if let Some(record) = inner.records.get_mut(&info.id) {
-            return record.resume();
+            return record.resume(info);
         }
-        inner.last_number += 1;
-        let number = inner.last_number;
-        inner.by_age.insert(number, info.id.clone());
-        let record = Record::new(number, info.clone());
-        inner.records.insert(info.id.clone(), record);
-        inner.forget_oldest();
+        inner.insert(|number| Record::new(number, info.clone()));
+    }
+
+    /// The carrier has placed a call; nobody has answered yet.
+    pub(crate) fn placed(
+        &self,
+        call: &CallId,
+        remote: Option<&Party>,
+        local: Option<&Party>,
+        at: Timestamp,
+    ) {
+        let mut inner = self.lock();
+        if inner.records.contains_key(call) {
+            return;
+        }
+        let mut info = CallInfo::new(call.clone(), Direction::Outbound, at, SampleRate::Hz16000);
+        (info.remote, info.local) = (remote.cloned(), local.cloned());
+        inner.insert(|number| Record::placed(number, info));
+    }
+
+    /// The carrier says that a call that was placed is over. Where the agent talked, its own word
+    /// counts.
+    pub(crate) fn placed_ended(&self, call: &CallId, end: &PlacedEnd, at: Timestamp) {
+        self.with(call, |record| record.end_unanswered(end, at));
+    }
+
+    /// Whether a call was placed and has not reached the agent yet.
+    pub(crate) fn is_waiting(&self, call: &CallId) -> bool {
+        let inner = self.lock();
+        inner.records.get(call).is_some_and(Record::is_waiting)
+    }
+
+    /// How many calls were placed and have not reached the agent yet.
+    pub(crate) fn waiting(&self) -> usize {
+        let inner = self.lock();
+        let records = inner.records.values();
+        records.filter(|record| record.is_waiting()).count()
+    }
+
+    /// Whether a call is known to be over.
+    pub(crate) fn is_over(&self, call: &CallId) -> bool {
+        let inner = self.lock();
+        let record = inner.records.get(call);
+        record.is_some_and(|record| !record.is_live())
+    }
+
+    /// Whether there is a record of a call.
+    pub(crate) fn is_known(&self, call: &CallId) -> bool {
+        self.lock().records.contains_key(call)
     }
 
     /// Early words.
@@ -89,7 +130,10 @@ impl Calls {
     pub(crate) fn keep_live(&self, live: &[CallId], now: Timestamp) {
         let mut inner = self.lock();
         let records = inner.records.values_mut();
-        for record in records.filter(|record| record.is_live() && !live.contains(record.call())) {
+        let missed = |record: &&mut Record| {
+            record.is_live() && !record.is_waiting() && !live.contains(record.call())
+        };
+        for record in records.filter(missed) {
             let length = record.duration(now);
             let summary = CallSummary::new(CallStatus::Completed, Outcome::Completed, now, length);
             record.end(summary);
@@ -103,27 +147,29 @@ impl Calls {
         live.map(|record| record.as_active(now)).collect()
     }
 
-    /// At most `limit` records of calls that are older than the one with the number `before`.
-    pub(crate) fn page(&self, before: Option<u64>, limit: usize, now: Timestamp) -> Page {
-        let inner = self.lock();
-        let mut older = inner.newest_first(before.unwrap_or(u64::MAX)).peekable();
-        let mut calls = Vec::new();
-        let mut last = None;
-        while let Some(record) = older.next_if(|_| calls.len() < limit) {
-            calls.push(record.to_json(now));
-            last = Some(record.number());
-        }
-        Page {
-            calls,
-            next: last.filter(|_| older.peek().is_some()),
-        }
+    /// Whether a call was carried here, and when not so long ago that it is forgotten.
+    pub(crate) fn knows(&self, call: &CallId) -> bool {
+        self.lock().records.contains_key(call)
     }
 
-    /// One record with its transcript.
+    /// One call as it is at this moment, without its lines: ahead of any store.
     pub(crate) fn get(&self, call: &CallId, now: Timestamp) -> Option<Value> {
+        Some(self.lock().records.get(call)?.to_json(now))
+    }
+
+    /// How fast the agent answered in one call, stage by stage; no store has that.
+    pub(crate) fn latency_ms(&self, call: &CallId) -> Option<Value> {
+        Some(self.lock().records.get(call)?.latency_ms())
+    }
+
+    /// The lines of one call; of a very long one, the last ones.
+    pub(crate) fn lines(&self, call: &CallId) -> Vec<Utterance> {
         let inner = self.lock();
-        let record = inner.records.get(call)?;
-        Some(record.to_json_with_lines(now))
+        inner
+            .records
+            .get(call)
+            .map(Record::lines)
+            .unwrap_or_default()
     }
 
     /// Everything that happens in a call from now on, after the lines that came behind `after`,
@@ -157,6 +203,15 @@ impl Calls {
 }
 
 impl Inner {
+    fn insert(&mut self, make: impl FnOnce(u64) -> Record) {
+        self.last_number += 1;
+        let record = make(self.last_number);
+        let call = record.call().clone();
+        self.by_age.insert(record.number(), call.clone());
+        self.records.insert(call, record);
+        self.forget_oldest();
+    }
+
     fn newest_first(&self, before: u64) -> impl Iterator<Item = &Record> {
         let ids = self.by_age.range(..before).rev();
         ids.filter_map(|(_, id)| self.records.get(id))

@@ -9,9 +9,14 @@ use std::{
 };
 
 use novavoice::{
-    lead::PhoneNumber, model::price::PriceList, private::Private, telephony::vonage::Credentials,
+    journal::{JournalFolder, JournalKey},
+    lead::PhoneNumber,
+    model::price::PriceList,
+    private::Private,
+    telephony::vonage::{Account, Credentials, rest::RateLimits},
 };
 
+use crate::commands::Command;
 use reader::{Reader, Sources};
 use settings::SETTINGS;
 #[cfg(test)]
@@ -33,13 +38,11 @@ pub(crate) struct Config {
     /// The carrier.
     pub(crate) vonage: VonageSettings,
     /// Databases.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "checked at the start; the stores come later")
-    )]
     pub(crate) stores: StoreSettings,
     /// Where transcript files go.
     pub(crate) transcripts_dir: PathBuf,
+    /// What is written down of calls so that they can be run again.
+    pub(crate) journals: JournalSettings,
     /// What happens when the caller is silent.
     #[cfg_attr(
         not(test),
@@ -104,13 +107,13 @@ pub(crate) struct VonageSettings {
     pub(crate) private_key: Option<Private<String>>,
     pub(crate) signature_secret: Option<Private<String>>,
     pub(crate) from_number: Option<PhoneNumber>,
-    #[expect(dead_code, reason = "checked at the start; placing calls comes later")]
     pub(crate) api_url: String,
+    /// How many calls may begin in one second.
+    pub(crate) calls_per_second: usize,
 }
 
 /// Databases.
-#[derive(Debug)]
-#[expect(dead_code, reason = "checked at the start, see above")]
+#[derive(Clone, Debug)]
 pub(crate) struct StoreSettings {
     pub(crate) leads: StoreChoice,
     pub(crate) calls: StoreChoice,
@@ -136,6 +139,23 @@ pub(crate) enum CreateTables {
     Auto,
     Always,
     Never,
+}
+
+/// Journals of calls.
+#[derive(Debug)]
+pub(crate) struct JournalSettings {
+    /// Where they go, and what is in them; `None`: there are none.
+    pub(crate) folder: Option<JournalFolder>,
+    /// What seals them.
+    pub(crate) key: Option<JournalKey>,
+}
+
+/// `JOURNALS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalChoice {
+    Off,
+    Words,
+    Audio,
 }
 
 /// What happens when the caller is silent. `None`: nothing, ever.
@@ -171,8 +191,11 @@ impl Config {
     /// libraries read from the environment themselves is put there.
     ///
     /// Ends the process where the command line itself is wrong or asks for help.
-    pub(crate) fn load(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        args: impl IntoIterator<Item = OsString>,
+    ) -> anyhow::Result<(Command, Self)> {
         let matches = settings::command().get_matches_from(args);
+        let command = Command::of(&matches).unwrap_or_else(|wrong| wrong.exit());
         let mut sources = Sources {
             flags: settings::flags(&matches)
                 .map(|(name, value)| (name.to_owned(), value))
@@ -198,7 +221,7 @@ impl Config {
         };
         dotenvy::dotenv().ok();
         dotenvy::from_read_override(exported(&sources).as_bytes())?;
-        Ok(config)
+        Ok((command, config))
     }
 
     /// Types and checks what the sources hold, or says everything that is wrong.
@@ -217,6 +240,7 @@ impl Config {
             vonage: VonageSettings::read(&mut read),
             stores: StoreSettings::read(&mut read),
             transcripts_dir: read.required("TRANSCRIPTS_DIR", parse::folder),
+            journals: JournalSettings::read(&mut read),
             idle: IdleSettings {
                 nudge: read.required("IDLE_NUDGE_SECONDS", parse::seconds_or_never),
                 hangup: read.required("IDLE_HANGUP_SECONDS", parse::seconds_or_never),
@@ -267,6 +291,8 @@ impl VonageSettings {
             signature_secret: read.optional("VONAGE_SIGNATURE_SECRET", parse::secret),
             from_number: read.optional("VONAGE_FROM_NUMBER", parse::phone),
             api_url: read.required("VONAGE_API_URL", parse::url),
+            calls_per_second: read.required("VONAGE_CALLS_PER_SECOND", parse::number(1..=1_000))
+                as usize,
         }
     }
 }
@@ -279,6 +305,39 @@ impl VonageSettings {
             signature_secrets: self.signature_secret.iter().cloned().collect(),
             api_key: key.map(|key| key.reveal().clone()),
             application_ids: self.applications.clone(),
+        }
+    }
+}
+
+impl JournalSettings {
+    fn read(read: &mut Reader<'_>) -> Self {
+        let key = read.optional("JOURNAL_KEY", parse::journal_key);
+        let folder = read.required("DATA_DIR", parse::folder).join("journals");
+        let folder = match read.required("JOURNALS", parse::one_of(JOURNAL_CHOICES)) {
+            JournalChoice::Off => None,
+            JournalChoice::Words => Some(JournalFolder::new(folder)),
+            JournalChoice::Audio => Some(JournalFolder::new(folder).with_audio()),
+        };
+        let folder = folder.map(|folder| match &key {
+            Some(key) => folder.encrypted(key.clone()),
+            None => folder,
+        });
+        Self { folder, key }
+    }
+}
+
+impl VonageSettings {
+    /// With what calls are placed and steered.
+    pub(crate) fn account(&self) -> Account {
+        Account {
+            application_id: self.applications.first().cloned(),
+            private_key: self.private_key.clone(),
+            from: self.from_number.clone(),
+            api_url: self.api_url.clone(),
+            limits: RateLimits {
+                calls: self.calls_per_second,
+                ..RateLimits::default()
+            },
         }
     }
 }
@@ -350,17 +409,7 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 12] = [
-    "VONAGE_PRIVATE_KEY",
-    "VONAGE_FROM_NUMBER",
-    "VONAGE_API_URL",
-    "LEAD_STORE",
-    "CALL_STORE",
-    "AWS_ENDPOINT_URL_DYNAMODB",
-    "CALL_RECORDS_TABLE",
-    "LEADS_TABLE",
-    "STATE_TABLE",
-    "CREATE_TABLES",
+const UNUSED: [&str; 2] = [
     "IDLE_NUDGE_SECONDS",
     "IDLE_HANGUP_SECONDS",
 ];
@@ -381,6 +430,12 @@ const CREATE_TABLES: &[(&str, CreateTables)] = &[
     ("auto", CreateTables::Auto),
     ("always", CreateTables::Always),
     ("never", CreateTables::Never),
+];
+
+const JOURNAL_CHOICES: &[(&str, JournalChoice)] = &[
+    ("off", JournalChoice::Off),
+    ("words", JournalChoice::Words),
+    ("audio", JournalChoice::Audio),
 ];
 
 const LOG_FORMATS: &[(&str, LogFormat)] =

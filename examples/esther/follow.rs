@@ -1,61 +1,83 @@
 //! Keeps the record of calls and the counters up to date with what the agent reports.
 
-use std::{future::ready, pin::pin, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use novavoice::agent::{AgentEvent, AgentHandle, EventKind};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use novavoice::{
+    agent::{AgentEvent, AgentHandle, EventKind},
+    call::{CallId, CallInfo},
+    record::Latency,
+};
+use tokio::sync::{
+    broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
+    oneshot,
+};
 
 use crate::{
-    calls::Calls, clock::wall, gate::Gate, metrics::Metrics, speech::StandIn, traces::Traces,
+    calls::Calls,
+    clock::wall,
+    gate::Gate,
+    metrics::Metrics,
+    speech::StandIn,
+    stores::{Results, Write},
+    traces::Traces,
 };
 
 /// Where the agent's reports go.
-#[derive(Clone)]
 pub(crate) struct Follower {
     pub(crate) calls: Calls,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gate: Gate,
     pub(crate) stand_in: Option<Arc<StandIn>>,
     pub(crate) traces: Option<Arc<Traces>>,
+    pub(crate) results: Results,
+    /// The calls that go on.
+    pub(crate) live: HashMap<CallId, CallInfo>,
 }
 
 impl Follower {
-    /// Follows the agent until `stop` resolves, and then to its last word.
+    /// Follows the agent until `over` is told, and takes what has been reported by then.
     pub(crate) async fn follow(
-        self,
+        mut self,
         agent: AgentHandle,
         mut events: Receiver<AgentEvent>,
-        stop: impl Future<Output = ()>,
+        mut over: oneshot::Receiver<()>,
     ) {
-        let mut stop = pin!(stop);
-        let mut stopping = false;
         loop {
-            let received = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                received = events.recv() => received,
-                () = &mut stop, if !stopping => {
-                    stopping = true;
-                    continue;
-                }
-                // What had been said by then has been taken.
-                () = ready(()), if stopping => return,
+                event = events.recv() => event,
+                // An error says that nobody can tell any more, which comes to the same.
+                _ = &mut over => break,
             };
-            match received {
+            match event {
                 Ok(event) => self.take(&event),
                 Err(RecvError::Closed) => return,
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::error!(missed, "the record of calls fell behind and has gaps");
-                    let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
-                    self.calls.keep_live(&live, wall());
-                    if let Some(traces) = &self.traces {
-                        traces.keep_live(&live);
-                    }
-                }
+                Err(RecvError::Lagged(missed)) => self.fell_behind(&agent, missed),
+            }
+        }
+        loop {
+            match events.try_recv() {
+                Ok(event) => self.take(&event),
+                Err(TryRecvError::Lagged(missed)) => self.fell_behind(&agent, missed),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
     }
 
-    fn take(&self, event: &AgentEvent) {
+    fn fell_behind(&mut self, agent: &AgentHandle, missed: u64) {
+        tracing::error!(missed, "the record of calls fell behind and has gaps");
+        let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
+        self.calls.keep_live(&live, wall());
+        if let Some(traces) = &self.traces {
+            traces.keep_live(&live);
+        }
+        self.live.retain(|call, _| live.contains(call));
+    }
+
+    fn take(&mut self, event: &AgentEvent) {
         let call = &event.call;
         if let Some(traces) = &self.traces {
             traces.take(event);
@@ -63,6 +85,7 @@ impl Follower {
         match &event.kind {
             EventKind::Started(info) => {
                 self.calls.started(info);
+                self.live.insert(call.clone(), info.clone());
                 self.metrics.started();
                 self.gate.begun();
             }
@@ -77,6 +100,14 @@ impl Follower {
             EventKind::Ended { summary, stats, .. } => {
                 self.calls.ended(call, summary);
                 self.metrics.ended(summary, stats);
+                if let Some(info) = self.live.remove(call) {
+                    let turns = stats.turns.iter().filter_map(|turn| turn.first_frame);
+                    self.results.submit(Write {
+                        info,
+                        summary: summary.clone(),
+                        latency: Latency::of(turns),
+                    });
+                }
                 if let Some(stand_in) = &self.stand_in {
                     stand_in.forget(call);
                 }

@@ -13,6 +13,7 @@ use novavoice::{
     conversation::{CallStats, TurnLatency},
     model::Usage,
     telephony::socket::Sockets,
+    transcript::spool::SpoolHealth,
 };
 
 /// What was counted since the start. Calls are counted when they end.
@@ -114,6 +115,7 @@ impl Metrics {
         sockets: &Sockets,
         stood_in: u64,
         circuit_open: bool,
+        spool: Option<&SpoolHealth>,
     ) -> String {
         let totals = self.lock();
         let stats = sockets.stats();
@@ -244,6 +246,19 @@ impl Metrics {
             "Sockets closed because the peer broke the protocol.",
             stats.violations,
         );
+        if let Some(spool) = spool {
+            text.gauge(
+                "spool_waiting",
+                "Starts, lines and ends that the store of calls does not have yet.",
+                spool.waiting,
+            );
+            text.gauge("spool_bytes", "What they take on the disk.", spool.bytes);
+            text.counter(
+                "spool_refused_total",
+                "Of them, what the store refused for good.",
+                spool.refused,
+            );
+        }
         text.histogram(
             "reply_latency_seconds",
             "From the end of the caller's words to the first frame of the reply.",

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,7 +14,6 @@ use anyhow::Context;
 use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
     agent::{AgentConfig, Prompt, VoiceAgent},
-    lead::Discard as NoLeads,
     model::SpeechModel,
     private::Private,
     telephony::{
@@ -23,11 +23,12 @@ use novavoice::{
         socket::{self, SocketConfig, Sockets},
         vonage::{self, Vonage, VonageConfig},
     },
-    transcript::FileSink,
+    transcript::FanOut,
 };
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
+    task::JoinHandle,
 };
 use uuid::Uuid;
 
@@ -38,12 +39,14 @@ use crate::{
     gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
-    persona,
+    permission::Permission,
+    persona, placed,
     speech::{self, Speech},
+    stores::{self, Acquaintance, Recording, Results, Stores},
     traces::{Sending, Traces},
 };
 
-type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, FileSink, NoLeads>;
+type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, FanOut, Acquaintance>;
 
 /// Everything that runs.
 pub(crate) struct Service {
@@ -54,6 +57,10 @@ pub(crate) struct Service {
     browser: Browser,
     follower: Follower,
     sending: Option<Sending>,
+    stores: Stores,
+    recording: Recording,
+    /// Ends once the results of every call are written.
+    results: JoinHandle<()>,
     readiness: Readiness,
     /// What is printed once it listens.
     pub(crate) address: String,
@@ -68,19 +75,28 @@ impl Service {
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let listener = listen(&config).await?;
         let local = listener.local_addr()?;
-        let transcripts = transcripts(&config).await?;
-        let speech = speech::choose(&config.speech).await?;
+        let (speech, stores) = tokio::join!(
+            Box::pin(speech::choose(&config.speech)),
+            Box::pin(Stores::open(
+                &config.stores,
+                config.speech.region.as_deref()
+            )),
+        );
+        let (speech, stores) = (speech?, stores?);
         let traces = config.traces.as_deref().map(Traces::start).transpose()?;
-        Self::assemble(config, listener, local, transcripts, speech, traces)
+        Box::pin(prepare(&config, &stores)).await;
+        let recording = Box::pin(Recording::open(&config, &stores)).await?;
+        Self::assemble(config, listener, local, speech, traces, stores, recording)
     }
 
     fn assemble(
         config: Config,
         listener: TcpListener,
         local: SocketAddr,
-        transcripts: FileSink,
         speech: Speech,
         traces: Option<(Traces, Sending)>,
+        stores: Stores,
+        recording: Recording,
     ) -> anyhow::Result<Self> {
         let address = reachable(local);
         let public_url = config.public_url.clone();
@@ -103,6 +119,7 @@ impl Service {
         let browser = Browser::new(settings);
         let mut settings = VonageConfig::new(&public_url);
         settings.credentials = config.vonage.credentials();
+        settings.account = config.vonage.account();
         settings.allow_unsigned = takes_unsigned(&config, local);
         settings.tokens = tokens.clone();
         settings.admission = gate.admission();
@@ -117,13 +134,16 @@ impl Service {
         settings.max_calls = max_calls;
         settings.max_sessions = speech.max_sessions;
         settings.prices = speech.prices;
+        settings.journals = config.journals.folder;
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
-            .transcripts(transcripts)
+            .transcripts(recording.sink.clone())
+            .leads(Acquaintance::new(&stores))
             .prompt(|call, lead| {
                 Prompt::new(persona::instructions(call, lead))
                     .with_greeting(persona::greeting(call))
+                    .with_answering(persona::answering())
             })
             .config(settings)
             .build();
@@ -137,10 +157,18 @@ impl Service {
             );
         }
         let (calls, metrics) = (Calls::default(), Arc::<Metrics>::default());
+        let priced = speech.announcement.real.then_some(&*config.speech.model_id);
+        let (results, written) = Results::start(&stores, &recording.files, priced);
+        for call in &*recording.abandoned {
+            results.submit(call.into());
+        }
         let app = App {
             access: Arc::new(access),
             agent: agent.handle(),
             calls: calls.clone(),
+            store: Arc::clone(&stores.calls),
+            leads: Arc::clone(&stores.leads),
+            recording: Some(recording.clone()),
             max_calls,
             speech: speech.announcement.clone(),
             stand_in: speech.stand_in.clone(),
@@ -149,6 +177,7 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
+            permission: Permission::always(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -169,8 +198,13 @@ impl Service {
                 gate,
                 stand_in: speech.stand_in,
                 traces,
+                results,
+                live: HashMap::new(),
             },
             sending,
+            stores,
+            recording,
+            results: written,
             readiness,
             address,
             made_token,
@@ -182,15 +216,19 @@ impl Service {
     /// run come to their end.
     pub(crate) async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
         let handle = self.agent.handle();
-        let (over, is_over) = oneshot::channel::<()>();
-        let is_over = async {
-            // An error says that the sender is gone, which is as good.
-            is_over.await.ok();
-        };
+        let placed = placed::follow(
+            self.follower.calls.clone(),
+            Arc::clone(&self.stores.calls),
+            self.vonage.progress(),
+        );
+        let placed = tokio::spawn(placed);
+        let results = self.follower.results.clone();
+        let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
+        let (over, told) = oneshot::channel();
         let follower = self
             .follower
-            .follow(handle.clone(), handle.subscribe(), is_over);
-        let mut follower = tokio::spawn(follower);
+            .follow(handle.clone(), handle.subscribe(), told);
+        let follower = tokio::spawn(follower);
 
         // A frame is far smaller than a packet, and must not wait for another one.
         let listener = self.listener.tap_io(|tcp| {
@@ -205,7 +243,8 @@ impl Service {
         });
         let http = tokio::spawn(http.into_future());
 
-        let (vonage, browser, readiness) = (self.vonage, self.browser, self.readiness.clone());
+        let (vonage, browser) = (self.vonage.clone(), self.browser);
+        let readiness = self.readiness.clone();
         let turned_to = stop.clone();
         let ending = tokio::spawn(async move {
             // What comes during the drain is turned away.
@@ -216,19 +255,43 @@ impl Service {
             reached(turned_to, Stop::Now).await;
             handle.abort();
         });
+        let (caller, asked) = (self.vonage, stop.clone());
+        let cancelling = tokio::spawn(async move {
+            reached(asked, Stop::Drain).await;
+            match caller.cancel_ringing().await {
+                Ok(0) => {}
+                Ok(calls) => tracing::info!(calls, "calls that still rang are cancelled"),
+                Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
+            }
+        });
         let served = self.agent.serve(reached(stop, Stop::Drain)).await;
+        if self.readiness.is_draining()
+            && tokio::time::timeout(LAST_ANSWERS, cancelling)
+                .await
+                .is_err()
+        {
+            tracing::warn!("some calls may still ring");
+        }
         ending.abort();
         drop(closing);
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
             tracing::debug!("some connections were still open");
         }
-        drop(over);
-        if tokio::time::timeout(LAST_REPORTS, &mut follower)
-            .await
-            .is_err()
-        {
-            follower.abort();
+        placed.abort();
+        keeper.abort();
+        // An error says that the follower has ended already.
+        over.send(()).ok();
+        // Every result is handed in once the follower has ended, and written once they are.
+        let written = async {
+            follower.await?;
+            self.results.await
+        };
+        match tokio::time::timeout(LAST_RESULTS, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "writing the results of calls failed"),
+            Err(_) => tracing::error!("the results of the last calls are not written"),
         }
+        self.recording.flush().await;
         if let Some(sending) = self.sending {
             sending.finish().await;
         }
@@ -264,34 +327,38 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {host}, port {port} (HOST and PORT say where)"))
 }
 
-/// The transcript files, with what a process that died has left open closed.
-async fn transcripts(config: &Config) -> anyhow::Result<FileSink> {
-    let folder = &config.transcripts_dir;
-    tokio::fs::create_dir_all(folder).await.with_context(|| {
-        format!(
-            "cannot make the folder {} (TRANSCRIPTS_DIR)",
-            folder.display()
-        )
-    })?;
-    let sink = FileSink::new(folder);
-    let recovered = sink
-        .recover()
-        .await
-        .context("cannot read TRANSCRIPTS_DIR")?;
-    for file in recovered {
-        match file.result {
-            Ok(call) => tracing::warn!(
-                call_id = %call.id,
-                "closed the transcript of a call whose process died"
-            ),
-            Err(error) => tracing::error!(
+/// Makes the tables that are missing where that is wanted, and says what is missing otherwise. A
+/// server that does not answer keeps nobody from taking calls: what is said waits for it.
+async fn prepare(config: &Config, stores: &Stores) {
+    tracing::info!(calls = %stores.calls_in, leads = %stores.leads_in, "stores");
+    let Some((dynamo, tables)) = stores::tables(stores, &config.stores) else {
+        return;
+    };
+    if stores::is_made(&config.stores) {
+        if let Err(error) = dynamo.create_missing(&tables).await {
+            tracing::error!(
                 error = &error as &dyn std::error::Error,
-                path = %file.path.display(),
-                "a transcript could not be closed"
+                "the tables cannot be made"
+            );
+        }
+        return;
+    }
+    // Nothing waits for it.
+    tokio::spawn(async move {
+        match stores::problems_of(&dynamo, &tables).await {
+            Ok(problems) => problems.into_iter().for_each(|problem| {
+                tracing::warn!(
+                    table = problem.table,
+                    "{}: `esther check --create-tables` makes what is missing",
+                    problem.what
+                );
+            }),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the tables cannot be looked at"
             ),
         }
-    }
-    Ok(sink)
+    });
 }
 
 /// The address at which a browser on this machine reaches the service.
@@ -324,8 +391,7 @@ fn random_token() -> Private<String> {
     Private::new(half() + &half())
 }
 
-/// What the agent said last is taken at once.
-const LAST_REPORTS: Duration = Duration::from_secs(1);
-
+/// What came of the last calls, while a store is slow.
+const LAST_RESULTS: Duration = Duration::from_secs(5);
 /// What is being answered when the process ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);

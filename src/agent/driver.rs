@@ -16,16 +16,18 @@ use super::{
     Parts,
     event::EventKind,
     handle::{Counted, Entry},
+    journaled::Journaled,
     recorder::Recorder,
     seeds::Seeds,
     sessions::Sessions,
     tools::ToolRuns,
 };
 use crate::{
+    answer::{AnsweredBy, BeepDetector},
     audio::{comfort_tone, vad::VoiceDetector},
-    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome},
     clock,
-    conversation::{Action, Command, Conversation, EndReason, Input, Notice, Setup, Step},
+    conversation::{Action, Command, EndReason, Input, Notice, Setup, Step},
     duplex::Duplex,
     lead::{Lead, LeadStore, PhoneNumber},
     model::{ModelCommand, SessionSeed, SpeechModel},
@@ -73,17 +75,28 @@ where
         tools: tools.specs(),
         offered: prompt.tools,
         greeting: info.greeting.clone().or(prompt.greeting),
+        answering: prompt
+            .answering
+            .filter(|_| info.direction == Direction::Outbound),
         session_limit: capabilities.max_session,
         jitter: jitter(&info.id),
         filler: parts.config.filler.then(|| comfort_tone(info.rate)),
         started: clock::wall(),
     };
+    let (conversation, journal) = Journaled::begin(
+        parts.config.journals.as_ref(),
+        &parts.shared,
+        &info,
+        parts.config.conversation.clone(),
+        setup,
+    );
     let call = Call {
-        conversation: Conversation::new(parts.config.conversation.clone(), setup, clock::now()),
+        conversation,
         leg: duplex,
         sessions: Sessions::new(&parts.shared),
         tools: ToolRuns::new(tools, info.clone(), lead, &parts.shared.tasks),
         detector: (parts.detector)(),
+        tones: BeepDetector::new(),
         seeds,
         parts: &parts,
         recorder: &recorder,
@@ -94,6 +107,7 @@ where
 
     let mut summary = summarise(
         &reason,
+        stats.answered_by,
         clock::wall(),
         clock::now().saturating_duration_since(began),
     );
@@ -123,15 +137,19 @@ where
         summary,
         stats: Box::new(stats),
     });
+    if let Some(journal) = journal {
+        journal.finish(deadline).await;
+    }
 }
 
 /// A call's moving parts.
 struct Call<'a, M, S, L> {
-    conversation: Conversation,
+    conversation: Journaled,
     leg: Duplex<CallCommand, CallEvent>,
     sessions: Sessions,
     tools: ToolRuns,
     detector: Box<dyn VoiceDetector>,
+    tones: BeepDetector,
     seeds: Seeds,
     parts: &'a Arc<Parts<M, S, L>>,
     recorder: &'a Recorder,
@@ -177,11 +195,16 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
         }
     }
 
-    /// Lets the detector hear the caller, and passes on what changed.
+    /// Lets the detectors hear the caller, and passes on what changed.
     fn listen(&mut self, frame: &crate::audio::AudioFrame) {
         let voice = self.detector.hear(frame);
         if voice != self.conversation.hears_voice() {
             self.conversation.handle(clock::now(), Input::Voice(voice));
+        }
+        if self.conversation.listens_for_tones()
+            && let Some(sound) = self.tones.listen(frame)
+        {
+            self.conversation.handle(clock::now(), Input::Sound(sound));
         }
     }
 
@@ -225,6 +248,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::Publish(notice) => self.entry.publish(match notice {
                 Notice::State { old, new } => EventKind::State { old, new },
                 Notice::Caption { speaker, text } => EventKind::Caption { speaker, text },
+                Notice::AnsweredBy(verdict) => EventKind::AnsweredBy(verdict),
                 Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
                 Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
@@ -297,9 +321,20 @@ async fn look_up<L: LeadStore>(leads: &L, deadline: Duration, info: &CallInfo) -
     }
 }
 
-fn summarise(reason: &EndReason, ended: jiff::Timestamp, duration: Duration) -> CallSummary {
+fn summarise(
+    reason: &EndReason,
+    answered_by: Option<AnsweredBy>,
+    ended: jiff::Timestamp,
+    duration: Duration,
+) -> CallSummary {
     let (status, outcome) = match reason {
         EndReason::ModelFailed(_) => (CallStatus::Failed, Outcome::Failed),
+        _ if answered_by == Some(AnsweredBy::MachineScreening) => {
+            (CallStatus::Voicemail, Outcome::Screened)
+        }
+        _ if answered_by.is_some_and(AnsweredBy::is_machine) => {
+            (CallStatus::Voicemail, Outcome::Voicemail)
+        }
         EndReason::CallerHungUp
         | EndReason::AgentHungUp
         | EndReason::Aborted

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
+    answer::Verdict,
     call::{CallId, CallInfo, CallSummary},
     conversation::{AgentState, CallStats, EndReason, Turn, Work},
     tool::ToolRunId,
@@ -43,6 +44,8 @@ pub enum EventKind {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
     /// A tool was started.
     ToolCalled {
         /// Names this use within the call.
@@ -83,6 +86,7 @@ impl std::fmt::Debug for EventKind {
             Self::Started(info) => f.debug_tuple("Started").field(info).finish(),
             Self::State { old, new } => write!(f, "State({old} to {new})"),
             Self::Caption { speaker, .. } => write!(f, "Caption({speaker:?})"),
+            Self::AnsweredBy(verdict) => f.debug_tuple("AnsweredBy").field(verdict).finish(),
             Self::ToolCalled { run, name } => write!(f, "ToolCalled({}, {name})", run.0),
             Self::ToolAnswered { run, failed } => {
                 write!(f, "ToolAnswered({}, failed: {failed})", run.0)

@@ -8,8 +8,9 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::{
     audio::vad::VoiceDetector,
     call::CallInfo,
-    conversation::{self, Command},
+    conversation::{self, Answering, Command},
     error::{ProviderError, ProviderErrorKind},
+    journal::JournalFolder,
     lead::{Lead, LeadStore},
     model::{SpeechModel, price::PriceList},
     telephony::{CallCommand, Leg, Telephony},
@@ -25,6 +26,7 @@ pub use event::{AgentEvent, Counts, EventKind, LiveCall};
 
 mod driver;
 mod handle;
+mod journaled;
 mod quota;
 mod recorder;
 mod seeds;
@@ -112,6 +114,9 @@ pub struct AgentConfig {
     pub prices: Option<PriceList>,
     /// How long the last lines of a call may take to be kept. Default: 10 s.
     pub record_deadline: Duration,
+    /// Where calls are written down so that they can be [run again](crate::journal). Default:
+    /// nowhere, since a journal holds every word of a call.
+    pub journals: Option<JournalFolder>,
 }
 
 impl Default for AgentConfig {
@@ -126,18 +131,22 @@ impl Default for AgentConfig {
             open_timeout: conversation::OPENING,
             prices: None,
             record_deadline: Duration::from_secs(10),
+            journals: None,
         }
     }
 }
 
 /// What the model is told at the start of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Prompt {
     /// The system prompt.
     pub instructions: String,
     /// What makes the model speak first: it answers these words as if the caller had said them.
     pub greeting: Option<String>,
+    /// What is done about whoever answers, on calls that we placed: the agent finds out before it
+    /// speaks. `None`: it speaks at once.
+    pub answering: Option<Answering>,
     /// The voice, by the model's own name for it. `None`: the one that the model is set to.
     pub voice: Option<String>,
     /// Only these of the agent's tools, by name. `None`: all.
@@ -150,6 +159,7 @@ impl Prompt {
         Self {
             instructions: instructions.into(),
             greeting: None,
+            answering: None,
             voice: None,
             tools: None,
         }
@@ -159,6 +169,13 @@ impl Prompt {
     #[must_use]
     pub fn with_greeting(mut self, greeting: impl Into<String>) -> Self {
         self.greeting = Some(greeting.into());
+        self
+    }
+
+    /// Lets the agent find out who answers a call that we placed, and says what follows.
+    #[must_use]
+    pub fn with_answering(mut self, answering: Answering) -> Self {
+        self.answering = Some(answering);
         self
     }
 

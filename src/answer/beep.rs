@@ -1,5 +1,7 @@
 //! The tones that machines answer with.
 
+use serde::{Deserialize, Serialize};
+
 use super::pitch::PitchFinder;
 use crate::audio::AudioFrame;
 
@@ -27,7 +29,8 @@ pub struct BeepDetector {
 }
 
 /// What a machine may send besides a voice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Sound {
     /// A beep that is over: speak after it.

@@ -17,9 +17,9 @@
 //! it, and carries whether it is [`sure`](Verdict::sure) enough to act on without a way back.
 //! The length of a greeting alone never is.
 //!
-//! It is pure like the conversation's core: no clock, no IO, no randomness. Nothing in this crate
-//! calls it yet: it is there for agents that place calls. The rules know English, and the Spanish
-//! of common announcements.
+//! It is pure like the conversation's core, which runs one on each call that is placed with
+//! [`Answering`](crate::conversation::Answering): no clock, no IO, no randomness. The rules know
+//! English, and the Spanish of common announcements.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 mod beep;
 pub use beep::{BeepDetector, Sound};
 
@@ -55,7 +57,7 @@ mod config;
 pub use config::Config;
 
 mod verdict;
-pub use verdict::{AnsweredBy, Reason, Verdict};
+pub use verdict::{AnsweredBy, Reason, RuleName, Verdict};
 
 mod cadence;
 mod phrases;
@@ -110,7 +112,8 @@ impl fmt::Debug for Evidence {
 
 /// What a carrier's machine detection reports (Vonage event webhook: `status` `human` or
 /// `machine`, the latter with `sub_state` in the mode that waits for a beep).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CarrierVerdict {
     /// `human`.

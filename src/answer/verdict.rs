@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::phrases::RULES;
 
 /// Who or what answered a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,7 +57,7 @@ impl fmt::Display for AnsweredBy {
 }
 
 /// What stands now. A later verdict replaces it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
     /// Who or what answered.
@@ -75,6 +77,19 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What the carrier alone says, where nothing else became certain in time.
+    pub(crate) fn by_carrier(answered_by: AnsweredBy, known: Option<&Self>, at: Duration) -> Self {
+        Self {
+            answered_by,
+            likeliest: answered_by,
+            confidence: known.map_or(0.5, |known| known.confidence.min(0.5)),
+            sure: false,
+            beep: known.is_some_and(|known| known.beep),
+            at,
+            reasons: vec![Reason::CarrierMachine],
+        }
+    }
+
     /// Whether a policy that hangs up on machines may do so now: a machine, and sure of it.
     #[must_use]
     pub const fn is_surely_a_machine(&self) -> bool {
@@ -83,7 +98,7 @@ impl Verdict {
 }
 
 /// A sign that counted. None of them repeats the callee's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
@@ -103,8 +118,8 @@ pub enum Reason {
     PlainWords,
     /// Many words and nothing that a person says.
     ManyWords,
-    /// Words of this kind: the rule's name.
-    Words(&'static str),
+    /// Words of this kind.
+    Words(RuleName),
     /// The beep of a voicemail.
     Beep,
     /// The tone of a fax machine.
@@ -119,6 +134,31 @@ pub enum Reason {
     CarrierBeep,
     /// The carrier waited for the beep in vain.
     CarrierNoBeep,
+}
+
+/// What a rule about the callee's words is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct RuleName(pub(super) &'static str);
+
+impl RuleName {
+    /// The name, in words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for RuleName {
+    /// The name of a rule that this build does not have becomes `another rule`.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        let known = RULES
+            .iter()
+            .map(|rule| rule.name)
+            .find(|rule| *rule == name);
+        Ok(Self(known.unwrap_or("another rule")))
+    }
 }
 
 /// How much a sign speaks for each answer, as a natural logarithm: human, voicemail, menu,
@@ -204,6 +244,24 @@ mod tests {
                 Some(*answer)
             );
         }
+    }
+
+    #[test]
+    fn a_verdict_that_was_written_down_is_read_as_it_was() {
+        let verdict = Verdict {
+            answered_by: AnsweredBy::MachineVm,
+            likeliest: AnsweredBy::MachineVm,
+            confidence: 0.912_345_6,
+            sure: true,
+            beep: false,
+            at: Duration::from_millis(1_234),
+            reasons: vec![Reason::Words(RuleName(RULES[3].name)), Reason::Beep],
+        };
+        let json = serde_json::to_string(&verdict).expect("plain data");
+        assert_eq!(serde_json::from_str::<Verdict>(&json).ok(), Some(verdict));
+        let foreign = json.replace(RULES[3].name, "a rule of another build");
+        let read: Verdict = serde_json::from_str(&foreign).expect("plain data");
+        assert_eq!(read.reasons[0], Reason::Words(RuleName("another rule")));
     }
 
     #[test]

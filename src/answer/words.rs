@@ -2,7 +2,7 @@
 
 use super::{
     phrases::RULES,
-    verdict::{Reason, Scales, Weights},
+    verdict::{Reason, RuleName, Scales, Weights},
 };
 
 /// The callee's words so far, and the rules that they meet.
@@ -75,7 +75,7 @@ impl Words {
     pub(super) fn weigh(&self, scales: &mut Scales) {
         for rule in &self.met {
             let rule = &RULES[*rule];
-            scales.add(Reason::Words(rule.name), rule.weights);
+            scales.add(Reason::Words(RuleName(rule.name)), rule.weights);
         }
         let machine = self.met.iter().any(|rule| is_machine(&RULES[*rule]));
         let human = self.met.iter().any(|rule| RULES[*rule].weights[0] > 0.5);

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 mod comfort;
 pub use comfort::comfort_tone;
@@ -18,8 +19,9 @@ pub mod vad;
 /// The length of a full frame: 20 ms, the unit in which carriers send and take audio.
 pub const FRAME: Duration = Duration::from_millis(20);
 
-/// Samples per second of one mono channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Samples per second of one mono channel. Written as the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "u32", try_from = "u32")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the three rates that carriers and models share"
@@ -78,6 +80,20 @@ impl SampleRate {
     #[must_use]
     pub const fn duration_of(self, bytes: usize) -> Duration {
         Duration::from_nanos(bytes as u64 * 500_000_000 / self.hertz() as u64)
+    }
+}
+
+impl From<SampleRate> for u32 {
+    fn from(rate: SampleRate) -> Self {
+        rate.hertz()
+    }
+}
+
+impl TryFrom<u32> for SampleRate {
+    type Error = &'static str;
+
+    fn try_from(hertz: u32) -> Result<Self, Self::Error> {
+        Self::from_hertz(hertz).ok_or("the rate must be 8000, 16000 or 24000 Hz")
     }
 }
 

@@ -3,28 +3,34 @@
 use std::time::{Duration, Instant};
 
 /// The utterance that the caller is at.
+///
+/// Text comes a second or two after its voice, when the next words may be spoken already. So the
+/// voice of which no text has come is remembered apart from the one that was heard last.
 #[derive(Debug, Default)]
 pub(super) struct CallerWords {
     text: String,
     began: Option<Instant>,
-    /// When the voice that is or was heard last began, breaths included.
-    voice_began: Option<Instant>,
-    voice_stopped: Option<Instant>,
+    /// When the voice began whose text has not come, breaths included.
+    unread: Option<Instant>,
+    /// When the voice that is or was heard last began.
+    stretch: Option<Instant>,
+    stopped: Option<Instant>,
 }
 
 impl CallerWords {
     pub(super) fn voice_started(&mut self, now: Instant) {
         let paused = self
-            .voice_stopped
+            .stopped
             .take()
             .is_some_and(|at| now.saturating_duration_since(at) > BREATH);
-        if paused || self.voice_began.is_none() {
-            self.voice_began = Some(now);
+        if paused || self.unread.is_none() {
+            self.unread = Some(now);
         }
+        self.stretch = Some(now);
     }
 
     pub(super) fn voice_stopped(&mut self, now: Instant) {
-        self.voice_stopped = Some(now);
+        self.stopped = Some(now);
     }
 
     /// The model understood these words.
@@ -33,14 +39,21 @@ impl CallerWords {
             self.text.push(' ');
         }
         self.text.push_str(text);
-        let began = self.voice_began.unwrap_or(now);
+        let began = self.unread.take().or(self.stretch).unwrap_or(now);
         self.began.get_or_insert(began);
+        // Who speaks again says words that are still to come.
+        self.unread = self.stretch.filter(|stretch| *stretch > began);
+    }
+
+    /// Whether the utterance may wait for what is being said.
+    pub(super) fn may_go_on(&self, now: Instant) -> bool {
+        self.began
+            .is_some_and(|began| now.saturating_duration_since(began) < LONGEST)
     }
 
     /// The utterance and when it began, if there is one.
     pub(super) fn take(&mut self) -> Option<(Instant, String)> {
         let began = self.began.take()?;
-        self.voice_began = None;
         Some((began, std::mem::take(&mut self.text)))
     }
 }
@@ -48,25 +61,61 @@ impl CallerWords {
 /// A longer pause ends an utterance.
 const BREATH: Duration = Duration::from_millis(2_500);
 
+/// Longer speeches are written down line by line while they go on.
+const LONGEST: Duration = Duration::from_secs(15);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[expect(
         clippy::disallowed_methods,
         reason = "an arbitrary origin for simulated time"
     )]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
     fn text_in_several_blocks_is_one_utterance_that_began_with_the_voice() {
-        let start = Instant::now();
-        let second = Duration::from_secs(1);
-        let mut words = CallerWords::default();
+        let (start, mut words) = (start(), CallerWords::default());
         words.voice_started(start);
-        words.voice_stopped(start + second);
-        words.voice_started(start + 2 * second);
-        words.said(start + 3 * second, "Yes,");
-        words.said(start + 4 * second, "on Tuesday.");
+        words.voice_stopped(start + SECOND);
+        words.voice_started(start + 2 * SECOND);
+        words.said(start + 3 * SECOND, "Yes,");
+        words.said(start + 4 * SECOND, "on Tuesday.");
         assert_eq!(words.take(), Some((start, "Yes, on Tuesday.".to_owned())));
         assert_eq!(words.take(), None);
+    }
+
+    #[test]
+    fn words_begin_with_their_own_voice_though_their_text_comes_after_another_line() {
+        let (start, mut words) = (start(), CallerWords::default());
+        words.voice_started(start);
+        words.voice_stopped(start + SECOND);
+        words.voice_started(start + 2 * SECOND);
+        words.said(start + 5 * SECOND / 2, "Yes.");
+        assert_eq!(words.take(), Some((start, "Yes.".to_owned())));
+        words.voice_stopped(start + 3 * SECOND);
+        words.said(start + 4 * SECOND, "On Tuesday.");
+        let second = Some((start + 2 * SECOND, "On Tuesday.".to_owned()));
+        assert_eq!(words.take(), second);
+        // A straggler without a voice of its own.
+        words.said(start + 9 * SECOND, "At ten.");
+        let third = Some((start + 2 * SECOND, "At ten.".to_owned()));
+        assert_eq!(words.take(), third);
+    }
+
+    #[test]
+    fn a_noise_long_before_is_not_the_beginning_of_the_words() {
+        let (start, mut words) = (start(), CallerWords::default());
+        words.voice_started(start);
+        words.voice_stopped(start + SECOND);
+        words.voice_started(start + 60 * SECOND);
+        words.said(start + 62 * SECOND, "Hello?");
+        let line = Some((start + 60 * SECOND, "Hello?".to_owned()));
+        assert_eq!(words.take(), line);
     }
 }

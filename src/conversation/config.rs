@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How a conversation behaves. Start from [`Config::default`] and assign what differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Config {
     /// How far ahead of the ear reply audio is sent. Default: 400 ms. It covers one TCP
@@ -93,7 +96,8 @@ impl Default for Config {
 
 /// What is done about a caller who says nothing: two nudges, a goodbye, and the end. Mute and hold
 /// stop it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Idle {
     /// After how much silence the agent asks whether somebody is there; twice. Default: never,
@@ -122,7 +126,8 @@ impl Default for Idle {
 ///
 /// The detector can only pause: playout stops at once and goes on from the same sample when
 /// nothing confirms the barge-in. The model's own interrupt is final.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct BargeIn {
     /// Whether the local detector may pause playout. Default: yes.

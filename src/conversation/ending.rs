@@ -102,6 +102,7 @@ impl Conversation {
             Timer::Reopen,
             Timer::Filler,
             Timer::Sign,
+            Timer::Answer,
             Timer::Idle,
             Timer::Length,
         ] {
@@ -132,8 +133,8 @@ impl Conversation {
     fn fall_silent(&mut self) {
         self.playout.settle(self.now);
         let heard = self.playout.heard();
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        self.replies.heard(self.now, heard, empty);
+        let all = self.all_is_heard();
+        self.replies.heard(self.now, heard, all);
         self.playout.cut(self.now);
         self.framer = None;
         self.replies.cut(self.now);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{
     Conversation,
+    answering::Answer,
     ending::{Parting, Phase},
     timer::Timer,
 };
@@ -71,7 +72,9 @@ impl Conversation {
             idle.nudge.map(|after| self.idle.quiet + after),
         );
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
+        if self.silence_is_meant() {
+            self.caller_active();
+        } else if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
             if due(goodbye) {
                 let words = idle.goodbye_text.clone();
                 self.say_goodbye(words);
@@ -83,6 +86,11 @@ impl Conversation {
             }
         }
         self.schedule_idle();
+    }
+
+    /// Whether nobody expects the other side to speak.
+    fn silence_is_meant(&self) -> bool {
+        self.hold.is_on(self.now) || self.answer.as_ref().is_some_and(Answer::is_waiting)
     }
 
     pub(super) fn schedule_idle(&mut self) {

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Action, Conversation, Histogram, Notice};
 use crate::tool::ToolRunId;
 
 /// How long after the caller stopped speaking each stage of the answer came. `None`: it never did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TurnLatency {
     /// The frame in which the caller's silence began went to the model: it has the whole turn.
@@ -104,7 +105,7 @@ impl StageLatencies {
 
 /// One answer: from the moment at which the caller stopped speaking to the one at which the last
 /// of the reply was heard, or cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Turn {
     /// When the caller stopped speaking.
@@ -120,7 +121,7 @@ pub struct Turn {
 }
 
 /// Something that takes time beside the talk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Work {
     /// What.
@@ -134,7 +135,7 @@ pub struct Work {
 }
 
 /// What takes time beside the talk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum WorkKind {
     /// The call moves to a fresh session, from the warming up to the switch.

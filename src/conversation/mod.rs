@@ -19,12 +19,16 @@ use std::{
 };
 
 use crate::{
+    answer::Evidence,
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
     model::{ModelEvent, ReplyId},
     telephony::{CallEvent, Show},
     transcript::{Speaker, collapse_white_space},
 };
+
+mod answering;
+pub use answering::{Answering, OnMachine};
 
 mod config;
 pub use config::{BargeIn, Config, Idle as IdleConfig};
@@ -46,6 +50,7 @@ pub use vocabulary::{
 mod caller;
 mod ending;
 mod feed;
+mod hold;
 mod idle;
 mod lines;
 mod link;
@@ -60,10 +65,13 @@ mod rollover;
 mod timer;
 mod tools;
 mod transfer;
+mod wording;
 
+use answering::Answer;
 use caller::CallerWords;
 use ending::{Parting, Phase};
 use feed::Feed;
+use hold::Hold;
 use idle::Idle;
 use ledger::{Stage, TurnClock};
 use link::{Active, Links};
@@ -103,6 +111,9 @@ pub struct Conversation {
     /// The lines so far, for a session that was not there.
     past: Past,
     idle: Idle,
+    hold: Hold,
+    /// Who answered; of calls that we placed.
+    answer: Option<Answer>,
     last_traffic: Instant,
     keys: String,
     seq: u64,
@@ -121,13 +132,19 @@ pub struct Conversation {
 impl Conversation {
     /// A call that begins `now`.
     #[must_use]
-    pub fn new(config: Config, setup: Setup, now: Instant) -> Self {
+    pub fn new(config: Config, mut setup: Setup, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Traffic, now + config.no_traffic);
         if let Some(longest) = config.max_call {
             timers.set(Timer::Length, now + longest.saturating_sub(config.wrap_up));
         }
         let links = Links::new(now);
+        let mut playout = Playout::new(config.lead, setup.leg.marks);
+        let answering = setup.answering.take();
+        let answer = answering.map(|policy| Answer::new(policy, setup.greeting.take(), now));
+        if answer.is_some() {
+            playout.hold();
+        }
         let first = Action::OpenModel(SessionId(1));
         let mut call = Self {
             epoch: now,
@@ -143,6 +160,8 @@ impl Conversation {
             voice_changed: now,
             past: Past::default(),
             idle: Idle::new(now),
+            hold: Hold::default(),
+            answer,
             state: AgentState::Initializing,
             awaits_reply: false,
             voice: None,
@@ -153,7 +172,7 @@ impl Conversation {
             feed: Feed::new(setup.rate, now),
             framer: None,
             resampler: None,
-            playout: Playout::new(config.lead, setup.leg.marks),
+            playout,
             replies: Replies::default(),
             caller: CallerWords::default(),
             turn: TurnClock::default(),
@@ -165,6 +184,7 @@ impl Conversation {
         };
         call.schedule_idle();
         call.miss_session();
+        call.on_answer_time();
         call
     }
 
@@ -177,6 +197,7 @@ impl Conversation {
         match input {
             Input::Call(event) => self.on_call(event),
             Input::Voice(voice) => self.on_voice(voice),
+            Input::Sound(sound) => self.on_evidence(sound.into()),
             Input::ModelOpened(session) => self.on_model_opened(session),
             Input::Model(session, event) if self.links.is_active(session) => {
                 self.on_model(session, event)
@@ -261,6 +282,7 @@ impl Conversation {
             }
             // The feed fills the gap by itself.
             CallEvent::Muted(muted) => self.on_muted(muted),
+            CallEvent::AnsweredBy(verdict) => self.on_evidence(Evidence::Carrier(verdict)),
             CallEvent::TransferFailed(kind) => self.on_transfer_failed(kind),
             CallEvent::DtmfFailed(kind) => self.on_dtmf_failed(kind),
             CallEvent::HungUp => self.on_hung_up(),
@@ -296,6 +318,8 @@ impl Conversation {
                     .set(Timer::Resume, self.now + self.config.barge_in.confirm);
             }
         }
+        self.hold.hear(self.now, voice);
+        self.on_evidence(Evidence::Voice(voice));
     }
 
     /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
@@ -331,9 +355,10 @@ impl Conversation {
         }
         match event {
             ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(&text);
+                self.replies.final_text(session, &text);
                 self.commit(false);
             }
+            ModelEvent::Caption(_, text) => self.replies.unheard_caption(&text),
             // While the call goes on, the session that followed hears these words again.
             ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
             _ => {}
@@ -358,12 +383,17 @@ impl Conversation {
     fn on_model(&mut self, session: SessionId, event: ModelEvent) {
         self.on_sign_of_life();
         match event {
-            ModelEvent::SpeechStarted => self.caller.voice_started(self.now),
+            // The local detector is earlier, where it hears anything.
+            ModelEvent::SpeechStarted if self.hears_voice() => {}
+            ModelEvent::SpeechStarted => {
+                self.caller.voice_started(self.now);
+                self.caller.voice_stopped(self.now);
+            }
             ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
             ModelEvent::Caption(reply, text) => self.on_caption(session, reply, &text),
             ModelEvent::Audio(reply, audio) => self.on_reply_audio(session, reply, audio),
             ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(&text);
+                self.replies.final_text(session, &text);
                 self.commit(false);
             }
             ModelEvent::Interrupted => self.cut(),
@@ -393,11 +423,13 @@ impl Conversation {
         self.owe_answer();
         self.tools.caller_said();
         self.refresh();
+        self.on_hold_words(&text);
+        self.on_evidence(Evidence::Text(text));
     }
 
     fn on_caption(&mut self, session: SessionId, reply: ReplyId, text: &str) {
         let Some(key) = self.reply(session, reply) else {
-            return;
+            return self.replies.unheard_caption(text);
         };
         self.turn.reach(Stage::FirstText, self.now);
         self.tools.replied();
@@ -479,6 +511,7 @@ impl Conversation {
             return;
         }
         self.caller_active();
+        self.off_hold();
         if self.keys.len() < MAX_KEYS {
             self.keys.push(key);
         }
@@ -523,7 +556,12 @@ impl Conversation {
             self.commit(false);
         }
         if self.timers.take_due(Timer::CallerText, now) {
-            self.commit_caller();
+            if self.hears_voice() && self.caller.may_go_on(now) {
+                let again = now + self.config.caller_text_wait;
+                self.timers.set(Timer::CallerText, again);
+            } else {
+                self.commit_caller();
+            }
         }
         if self.timers.take_due(Timer::Keys, now) {
             let keys: Vec<String> = self.keys.drain(..).map(String::from).collect();
@@ -551,6 +589,9 @@ impl Conversation {
         }
         if self.timers.take_due(Timer::Sign, now) {
             self.on_no_sign();
+        }
+        if self.timers.take_due(Timer::Answer, now) {
+            self.on_answer_time();
         }
         if self.timers.take_due(Timer::Idle, now) {
             self.on_idle_time();
@@ -598,8 +639,9 @@ impl Conversation {
     fn on_heard(&mut self) {
         let now = self.now;
         self.playout.settle(now);
-        let empty = self.playout.is_empty() && !self.playout.is_paused();
-        let closed = self.replies.heard(now, self.playout.heard(), empty);
+        let closed = self
+            .replies
+            .heard(now, self.playout.heard(), self.all_is_heard());
         if closed > 0 {
             if self.setup.leg.text {
                 self.actions
@@ -611,6 +653,17 @@ impl Conversation {
         self.schedule_heard();
         self.refresh();
         self.end_after_last_words();
+    }
+
+    /// Whether everything that came of the model was heard, the beginning of a frame that waits for
+    /// its other half included.
+    fn all_is_heard(&self) -> bool {
+        let waits = |framer: &Framer| framer.pending_bytes() > 0;
+        let begun = self
+            .framer
+            .as_ref()
+            .is_some_and(|(_, framer, _)| waits(framer));
+        self.playout.is_empty() && !self.playout.is_paused() && !begun
     }
 
     fn on_marks_overdue(&mut self) {

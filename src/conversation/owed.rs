@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Conversation, link::Active, timer::Timer};
+use super::{Conversation, answering::Answer, link::Active, timer::Timer};
 use crate::{
     audio::{FRAME, Framer},
     conversation::Action,
@@ -103,6 +103,11 @@ impl Conversation {
         if !self.is_going_on() {
             return;
         }
+        if self.hold.is_on(self.now) {
+            // Music is not for the model to understand.
+            self.owed.speech = Duration::ZERO;
+            return;
+        }
         if self.hears_voice() {
             self.timers.set(Timer::Sign, self.now + self.config.no_sign);
             return;
@@ -138,11 +143,18 @@ impl Conversation {
             return;
         }
         self.timers.set(Timer::Filler, self.now + EVERY);
-        if self.hears_voice() || self.playout.is_audible(self.now) || self.playout.is_paused() {
+        let taken = self.playout.is_audible(self.now) || self.playout.is_paused();
+        if self.hears_voice() || taken || self.waits_by_plan() {
             return;
         }
         self.owed.fillers += 1;
         self.play_filler();
+    }
+
+    /// Whether the other side is no person who could wonder: they are away, or it is not known yet
+    /// who answered.
+    fn waits_by_plan(&self) -> bool {
+        self.hold.is_on(self.now) || self.answer.as_ref().is_some_and(Answer::is_waiting)
     }
 
     fn play_filler(&mut self) {

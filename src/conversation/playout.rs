@@ -56,9 +56,13 @@ pub(super) struct Playout {
     edge: Option<Instant>,
     /// When the frame that was noted as heard last ends.
     sounding: Option<Instant>,
-    /// By how much the carrier's marks come later than the schedule says.
+    /// By how much the carrier's marks come later than the schedule says: the least of the last
+    /// few, since one may dawdle on its way.
     lag: Duration,
+    lags: VecDeque<Duration>,
     paused: Option<Instant>,
+    /// Nothing goes out: nobody knows yet whether it is to be heard.
+    held: bool,
     next_mark: u64,
     /// What was heard last.
     heard: Option<Heard>,
@@ -79,7 +83,9 @@ impl Playout {
             edge: None,
             sounding: None,
             lag: Duration::ZERO,
+            lags: VecDeque::with_capacity(LAGS + 1),
             paused: None,
+            held: false,
             next_mark: 0,
             heard: None,
             playing: None,
@@ -140,7 +146,7 @@ impl Playout {
 
     /// When [`next`](Self::next) has something to send; `None` when it has nothing.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        if self.is_paused() {
+        if self.is_paused() || self.held {
             return None;
         }
         Some(match self.queue.front()? {
@@ -174,7 +180,12 @@ impl Playout {
         let Some(sent) = self.unanswered.drain(..=index).next_back() else {
             return false;
         };
-        self.lag = now.saturating_duration_since(sent.end).min(MAX_LAG);
+        self.lags
+            .push_back(now.saturating_duration_since(sent.end).min(MAX_LAG));
+        if self.lags.len() > LAGS {
+            self.lags.pop_front();
+        }
+        self.lag = self.lags.iter().min().copied().unwrap_or_default();
         while self
             .flight
             .front()
@@ -199,7 +210,8 @@ impl Playout {
     /// Whether the caller hears, or is about to hear, something.
     pub(super) fn is_audible(&self, now: Instant) -> bool {
         !self.is_paused()
-            && (!self.queue.is_empty() || self.drained_at().is_some_and(|end| end > now))
+            && (!self.queue.is_empty() && !self.held
+                || self.drained_at().is_some_and(|end| end > now))
     }
 
     /// Whether nothing is queued, and everything that was sent was heard.
@@ -231,6 +243,16 @@ impl Playout {
         self.settle(now);
         self.recall();
         self.paused = Some(now);
+    }
+
+    /// Keeps back what is queued and what comes.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Lets it go.
+    pub(super) fn release(&mut self) {
+        self.held = false;
     }
 
     /// Goes on from the frame after the last one heard.
@@ -287,6 +309,9 @@ impl Playout {
 
 /// A mark that comes later than this says more about the carrier's webhooks than about its ear.
 const MAX_LAG: Duration = Duration::from_secs(1);
+
+/// So many marks are compared.
+const LAGS: usize = 3;
 
 #[cfg(test)]
 mod tests {

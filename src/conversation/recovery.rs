@@ -63,6 +63,10 @@ impl Conversation {
             return;
         }
         self.end_what_was_coming();
+        if !self.is_going_on() {
+            // Those were the last words.
+            return;
+        }
         self.turn.forget(&WorkKind::Rollover);
         self.turn.begin(WorkKind::Restart, self.now);
         if let Standby::Opening { id, born } = self.links.standby {

@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{config::Config, playout::Heard};
+use super::{
+    config::Config,
+    playout::Heard,
+    wording::{Segment, Token, place, resemblance, settle, tokens},
+};
 use crate::{
     conversation::SessionId,
     model::{ReplyId, Said},
@@ -35,8 +39,10 @@ pub(super) struct Replies {
     next: u64,
     /// Everything up to this one was cut or is done with: what still comes of it is void.
     void: Option<(SessionId, ReplyId)>,
-    /// The sentences of lines that are gone already, to know a doubled or late one.
-    recent: VecDeque<String>,
+    /// The words of lines that are written already, to know doubled or late ones.
+    recent: VecDeque<Vec<Token>>,
+    /// How many sentences among them have got no final text.
+    owed: u32,
 }
 
 #[derive(Debug)]
@@ -53,15 +59,6 @@ struct Reply {
     cut: bool,
     /// Since when nothing more of it will be heard.
     closed: Option<Instant>,
-}
-
-/// A sentence and the stretch of the reply's audio that speaks it.
-#[derive(Debug)]
-struct Segment {
-    caption: String,
-    text: Option<String>,
-    start: Duration,
-    end: Duration,
 }
 
 impl Replies {
@@ -102,12 +99,16 @@ impl Replies {
     pub(super) fn caption(&mut self, key: ReplyKey, text: &str) {
         let Some(reply) = self.find(key) else { return };
         let at = reply.received;
-        reply.segments.push(Segment {
-            caption: collapse_white_space(text),
-            text: None,
-            start: at,
-            end: at,
-        });
+        reply.segments.push(Segment::new(text, at));
+    }
+
+    /// The model means to say this in a reply that nobody hears any more: its final text may come
+    /// all the same, and belongs to no other sentence.
+    pub(super) fn unheard_caption(&mut self, text: &str) {
+        self.recent.push_back(tokens(text));
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
     }
 
     /// This much more of its audio came; answers with the new length.
@@ -116,12 +117,7 @@ impl Replies {
             return Duration::ZERO;
         };
         if reply.segments.is_empty() {
-            reply.segments.push(Segment {
-                caption: String::new(),
-                text: None,
-                start: Duration::ZERO,
-                end: Duration::ZERO,
-            });
+            reply.segments.push(Segment::new("", Duration::ZERO));
         }
         reply.received += length;
         let received = reply.received;
@@ -232,45 +228,79 @@ impl Replies {
         cut
     }
 
-    /// The model counts this sentence as said. Which one it is follows from the words first and
-    /// from the order second, never from the time: it comes seconds late.
-    pub(super) fn final_text(&mut self, text: &str) {
-        let text = collapse_white_space(text);
+    /// The model counts this as said. What it is follows from the words first and from the order
+    /// second, never from the time: it comes seconds late.
+    pub(super) fn final_text(&mut self, session: SessionId, text: &str) {
+        let text = tokens(text);
         if text.is_empty() {
             return;
         }
-        let mut segments = self.open.iter_mut().flat_map(|reply| &mut reply.segments);
-        if let Some(segment) =
-            segments.find(|segment| segment.text.is_none() && segment.caption == text)
-        {
-            segment.text = Some(text);
-            return;
+        let best = self
+            .of(session)
+            .filter_map(|reply| Some((reply.key, place(&reply.segments, &text)?)))
+            .reduce(|best, next| if next.1.beats(&best.1) { next } else { best });
+        let known = self
+            .recent
+            .iter()
+            .filter_map(|known| resemblance(known, &text));
+        let known = known.max_by(|a, b| (a.0 * b.1).cmp(&(b.0 * a.1)));
+        match (best, known) {
+            (Some((_, at)), Some(known)) if at.is_worse_than(known) => {}
+            (Some((key, at)), _) => {
+                if let Some(reply) = self.find(key) {
+                    settle(&mut reply.segments, at, &text);
+                }
+                return;
+            }
+            (None, None) => return self.unlike_anything(session, &text),
+            (None, Some(_)) => {}
         }
+        // The line is written already.
+        self.owed = self.owed.saturating_sub(1);
+    }
+
+    /// Final text in words of its own belongs to the oldest sentence that has none.
+    fn unlike_anything(&mut self, session: SessionId, text: &[Token]) {
         let mut segments = self.open.iter().flat_map(|reply| &reply.segments);
-        let doubled = segments.any(|segment| {
-            segment
-                .text
-                .as_ref()
-                .is_some_and(|known| known.contains(&text))
-        });
-        if doubled || self.recent.contains(&text) {
+        if segments.any(|segment| segment.has(text)) {
             return;
         }
-        let part_of = |segment: &&mut Segment| segment.caption.contains(&text);
-        let mut segments = self.open.iter_mut().flat_map(|reply| &mut reply.segments);
-        if let Some(segment) = segments.find(part_of) {
-            segment.append(&text);
+        // What the session before said is no news of this one.
+        let mut elsewhere = self
+            .open
+            .iter()
+            .filter(|reply| reply.source.0 != session)
+            .flat_map(|reply| &reply.segments);
+        if elsewhere.any(|segment| place(std::slice::from_ref(segment), text).is_some()) {
             return;
         }
-        let mut segments = self.open.iter_mut().flat_map(|reply| &mut reply.segments);
-        if let Some(segment) = segments.find(|segment| segment.text.is_none()) {
-            segment.text = Some(text);
+        let of_session = |reply: &&mut Reply| reply.source.0 == session;
+        let mut segments = self
+            .open
+            .iter_mut()
+            .filter(of_session)
+            .flat_map(|reply| &mut reply.segments);
+        if let Some(bare) = segments.find(|segment| segment.is_bare() && segment.is_unsaid()) {
+            return bare.append(text);
+        }
+        if self.owed > 0 {
+            self.owed -= 1;
+            return;
+        }
+        let mut segments = self
+            .open
+            .iter_mut()
+            .filter(of_session)
+            .flat_map(|reply| &mut reply.segments);
+        if let Some(segment) = segments.find(|segment| segment.is_unsaid()) {
+            segment.replace(text);
         } else if let Some(segment) = self
             .open
-            .back_mut()
+            .iter_mut()
+            .rfind(of_session)
             .and_then(|reply| reply.segments.last_mut())
         {
-            segment.append(&text);
+            segment.append(text);
         }
     }
 
@@ -283,13 +313,7 @@ impl Replies {
             }
             let reply = self.open.pop_front()?;
             self.void = self.void.max(Some(reply.source));
-            for segment in &reply.segments {
-                let text = segment.text.as_ref().unwrap_or(&segment.caption);
-                self.recent.push_back(text.clone());
-            }
-            while self.recent.len() > RECENT {
-                self.recent.pop_front();
-            }
+            self.remember(&reply);
             let text = reply.text_until(reply.heard);
             if let Some(began) = reply.began
                 && !text.is_empty()
@@ -308,6 +332,32 @@ impl Replies {
         self.open.front()?.certain_at(config)
     }
 
+    /// What of it still comes as final text is no news.
+    fn remember(&mut self, reply: &Reply) {
+        let mut spellings: [Vec<Token>; 2] = Default::default();
+        for segment in &reply.segments {
+            for (all, one) in spellings.iter_mut().zip(segment.spellings()) {
+                all.extend(one);
+            }
+            let waits = !reply.cut && segment.start < reply.heard && segment.is_unsaid();
+            self.owed += u32::from(waits && !segment.is_bare());
+        }
+        let [planned, said] = spellings;
+        let both = planned != said;
+        self.recent.push_back(said);
+        self.recent.extend(both.then_some(planned));
+        while self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The replies of a session, oldest first.
+    fn of(&self, session: SessionId) -> impl Iterator<Item = &Reply> {
+        self.open
+            .iter()
+            .filter(move |reply| reply.source.0 == session)
+    }
+
     fn find(&mut self, key: ReplyKey) -> Option<&mut Reply> {
         self.open.iter_mut().rev().find(|reply| reply.key == key)
     }
@@ -322,14 +372,7 @@ impl Reply {
                 .iter()
                 .filter(|segment| segment.start < self.heard)
         };
-        // Text shorter than its caption may be the first of several pieces.
-        let complete = |segment: &Segment| {
-            segment
-                .text
-                .as_ref()
-                .is_some_and(|text| text.len() >= segment.caption.len())
-        };
-        if heard().all(complete) {
+        if heard().all(Segment::is_settled) {
             return Some(closed);
         }
         Some(
@@ -350,68 +393,15 @@ impl Reply {
                 break;
             }
             let complete = (self.ended && !self.broken) || index + 1 < self.segments.len();
-            let text = segment.text.as_deref().unwrap_or(&segment.caption);
-            words.push(if complete && heard >= segment.end {
-                text
-            } else {
-                segment.heard_part(text, heard, complete)
-            });
+            words.push(segment.heard_part(heard, complete));
         }
         collapse_white_space(&words.join(" "))
     }
 }
 
-impl Segment {
-    fn append(&mut self, text: &str) {
-        match &mut self.text {
-            Some(known) => {
-                known.push(' ');
-                known.push_str(text);
-            }
-            None => self.text = Some(text.to_owned()),
-        }
-    }
-
-    /// The words of `text` that end before the position `heard`, taking speech as even.
-    fn heard_part<'a>(&self, text: &'a str, heard: Duration, complete: bool) -> &'a str {
-        let spoken = heard.saturating_sub(self.start).as_secs_f64();
-        let known = (self.end - self.start).as_secs_f64();
-        // Of a sentence whose audio is not all here, the rest is estimated.
-        let whole = self.caption.chars().count().max(text.chars().count());
-        #[expect(clippy::cast_precision_loss, reason = "a sentence has few characters")]
-        let length = if complete {
-            known
-        } else {
-            known.max(whole as f64 * SECONDS_PER_CHARACTER)
-        };
-        if length <= 0.0 {
-            return "";
-        }
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of few characters, not negative"
-        )]
-        let characters = (spoken / length * whole as f64 + 0.5) as usize;
-        let limit = text
-            .char_indices()
-            .nth(characters)
-            .map_or(text.len(), |(at, _)| at);
-        if limit == text.len() || text[limit..].starts_with(char::is_whitespace) {
-            return text[..limit].trim_end();
-        }
-        text[..limit]
-            .rfind(char::is_whitespace)
-            .map_or("", |at| text[..at].trim_end())
-    }
-}
-
-/// How many final texts are remembered to know a doubled one.
-const RECENT: usize = 256;
-
-/// English speech at a calm pace: about fifteen characters a second.
-const SECONDS_PER_CHARACTER: f64 = 0.065;
+/// So many recorded replies are remembered, most of them in two spellings: final text is seconds
+/// late, not minutes.
+const RECENT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -450,7 +440,7 @@ mod tests {
     fn a_heard_reply_is_one_line_once_its_final_text_is_there() {
         let (mut replies, now) = (Replies::default(), start());
         let key = reply(&mut replies, 1, now, &["Good morning.", "This is Esther."]);
-        replies.final_text("Good  morning.");
+        replies.final_text(SESSION, "Good  morning.");
         replies.heard(
             now,
             Some(Heard {
@@ -460,12 +450,12 @@ mod tests {
             false,
         );
         assert_eq!(line(&mut replies, now), None);
-        replies.final_text("This is Esther.");
+        replies.final_text(SESSION, "This is Esther.");
         assert_eq!(
             line(&mut replies, now),
             Some(("Good morning. This is Esther.".to_owned(), false))
         );
-        replies.final_text("This is Esther.");
+        replies.final_text(SESSION, "This is Esther.");
         assert_eq!(
             line(&mut replies, now + 60 * SECOND),
             None,
@@ -487,8 +477,8 @@ mod tests {
             }),
             false,
         );
-        replies.final_text("Wonderful.");
-        replies.final_text("Are you the pastor?");
+        replies.final_text(SESSION, "Wonderful.");
+        replies.final_text(SESSION, "Are you the pastor?");
         assert_eq!(
             line(&mut replies, now),
             Some(("Are you the pastor?".to_owned(), false))
@@ -535,7 +525,7 @@ mod tests {
             now,
             &["First sentence.", "one two three four five six"],
         );
-        replies.final_text("First sentence.");
+        replies.final_text(SESSION, "First sentence.");
         replies.heard(
             now,
             Some(Heard {
@@ -578,9 +568,9 @@ mod tests {
             }),
             false,
         );
-        replies.final_text("One thing.");
+        replies.final_text(SESSION, "One thing.");
         assert_eq!(line(&mut replies, now), None, "the rest may follow");
-        replies.final_text("And another.");
+        replies.final_text(SESSION, "And another.");
         assert_eq!(
             line(&mut replies, now),
             Some(("One thing. And another.".to_owned(), false))

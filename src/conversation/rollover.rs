@@ -32,6 +32,9 @@ impl Conversation {
     /// The limit of the session that talks has come nearer, or another one is wished for.
     pub(super) fn on_rollover_time(&mut self) {
         let Some(plan) = self.plan() else { return };
+        if !self.is_going_on() {
+            return;
+        }
         let wished = self.wish.as_ref().map(|wish| wish.needed(self.now));
         let is_due = wished.is_some() || plan.is_due(self.now);
         match self.links.standby {
@@ -166,6 +169,12 @@ impl Conversation {
         self.session_is_there();
         self.stats.rollovers += 1;
         self.end_what_was_coming();
+        if !self.is_going_on() {
+            // Those were the last words: the new session has nothing to hear.
+            self.feed.pause();
+            self.timers.stop(Timer::Fill);
+            return true;
+        }
         if !history.is_empty() {
             self.actions.push_back(Action::Brief(id, history));
         }

@@ -1,7 +1,7 @@
 //! What a call did, counted.
 
 use super::{StageLatencies, TurnLatency};
-use crate::model::Usage;
+use crate::{answer::AnsweredBy, model::Usage};
 
 /// Figures of one call, complete at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct CallStats {
     pub utterances: u64,
     /// Tokens that the model counted.
     pub usage: Usage,
+    /// Who or what answered the call, by the last verdict; of calls that we placed.
+    pub answered_by: Option<AnsweredBy>,
     /// How fast the agent answered, turn by turn; the first 1,000 turns.
     pub turns: Vec<TurnLatency>,
     /// How fast it answered over all turns.

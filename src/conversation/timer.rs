@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Filler,
     /// The model should have shown that it heard the caller.
     Sign,
+    /// Who answered is to be judged, or waited for long enough.
+    Answer,
     /// The caller's silence is to be looked at.
     Idle,
     /// The call comes near its longest.

@@ -7,9 +7,11 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::{Turn, Work};
+use super::{Answering, Turn, Work};
 use crate::{
+    answer::{Sound, Verdict},
     audio::{AudioFrame, SampleRate},
     call::{LegCapabilities, Party},
     error::ProviderErrorKind,
@@ -20,12 +22,13 @@ use crate::{
 };
 
 /// Names a model session within a call; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct SessionId(pub u32);
 
-/// What happened.
-#[derive(Debug)]
+/// What happened. Written down by a [journal](crate::journal), audio apart from the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "what a driver can report; a new kind must be handled everywhere"
@@ -35,6 +38,10 @@ pub enum Input {
     Call(CallEvent),
     /// The local voice detector hears the caller begin (`true`) or stop (`false`) to speak.
     Voice(bool),
+    /// A tone on the caller's line. Asked for while [`Conversation::listens_for_tones`] says so.
+    ///
+    /// [`Conversation::listens_for_tones`]: super::Conversation::listens_for_tones
+    Sound(Sound),
     /// The session that was asked for is open.
     ModelOpened(SessionId),
     /// A session reports.
@@ -56,7 +63,8 @@ pub enum Input {
 }
 
 /// What an application can ask of a running call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Command {
     /// Hang up once the agent's last words were heard.
@@ -79,7 +87,8 @@ pub enum Command {
 }
 
 /// What [`Command::Reconfigure`] changes. Start from the default and assign what differs.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Reconfigure {
     /// Another system prompt.
@@ -113,8 +122,10 @@ pub enum Step {
     Wait(Option<Instant>),
 }
 
-/// Something for the driver to do.
-#[derive(Debug, PartialEq)]
+/// Something for the driver to do. Written down by a [journal](crate::journal), audio apart from
+/// the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a driver that ignores an action must not compile"
@@ -125,6 +136,7 @@ pub enum Action {
     /// Tell the session, before anything else, what was said so far.
     Brief(SessionId, Vec<Said>),
     /// Give the session this frame of the caller.
+    #[serde(skip)]
     Feed(SessionId, AudioFrame),
     /// Give the session these words.
     Tell(SessionId, String),
@@ -135,6 +147,7 @@ pub enum Action {
     /// Close the session by the book, or stop opening it.
     CloseModel(SessionId),
     /// Send this frame to the caller.
+    #[serde(skip)]
     Play(AudioFrame),
     /// Ask the carrier to report when everything before this was played.
     Mark(MarkId),
@@ -192,7 +205,8 @@ impl Action {
 }
 
 /// What observers are told as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice {
     /// The agent does something else now.
@@ -209,6 +223,8 @@ pub enum Notice {
         /// The words.
         text: String,
     },
+    /// Who or what answered a call that we placed. Each verdict replaces the one before.
+    AnsweredBy(Verdict),
     /// A tool was started.
     ToolCalled {
         /// Names this use within the call.
@@ -232,7 +248,8 @@ pub enum Notice {
 }
 
 /// What the agent does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the states that voice frameworks share"
@@ -268,7 +285,8 @@ impl fmt::Display for AgentState {
 }
 
 /// Why a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
     /// The caller hung up, or the leg was lost.
@@ -286,7 +304,7 @@ pub enum EndReason {
 }
 
 /// What a conversation must know of its call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a new field must be answered by every driver"
@@ -299,17 +317,24 @@ pub struct Setup {
     /// Whether the model takes text.
     pub text_input: bool,
     /// Every tool that the agent has.
+    #[serde(default)]
     pub tools: Arc<[ToolSpec]>,
     /// The names of those that the model is offered at first; `None`: all.
+    #[serde(default)]
     pub offered: Option<Vec<String>>,
     /// What makes the model speak first, if it should.
     pub greeting: Option<String>,
+    /// What is done about whoever answers a call that we placed. `None`: the agent speaks as soon
+    /// as it can, as on calls that come in.
+    #[serde(default)]
+    pub answering: Option<Answering>,
     /// The model ends a session after this long; `None`: never.
     pub session_limit: Option<Duration>,
     /// Between -1 and 1, different for each call: spreads the rollovers of calls that began
     /// together.
     pub jitter: f32,
     /// What the caller hears while nobody is there to speak, at the leg's rate.
+    #[serde(skip)]
     pub filler: Option<AudioFrame>,
     /// What the calendar shows at the conversation's first instant.
     pub started: Timestamp,

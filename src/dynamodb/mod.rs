@@ -30,7 +30,7 @@ use aws_sdk_dynamodb::{Client, config::Builder};
 /// Clones share its connections.
 ///
 /// An attempt may take 4 s and an operation with all its retries 12 s; the SDK retries what is
-/// worth it, three attempts in all, with jittered pauses. Whoever must not give up goes on from
+/// worth it, five attempts in all, with jittered pauses. Whoever must not give up goes on from
 /// there.
 #[derive(Clone, Debug)]
 pub struct Dynamo {
@@ -63,7 +63,9 @@ impl Dynamo {
             .operation_attempt_timeout(ATTEMPT)
             .operation_timeout(OPERATION)
             .build();
-        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
+        let retries = RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(BACKOFF);
         let config = builder.timeout_config(timeouts).retry_config(retries);
         Self {
             client: Client::from_conf(config.build()),
@@ -77,4 +79,7 @@ const PROVIDER: &str = "dynamodb";
 const CONNECT: Duration = Duration::from_secs(2);
 const ATTEMPT: Duration = Duration::from_secs(4);
 const OPERATION: Duration = Duration::from_secs(12);
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 5;
+
+/// DynamoDB answers in milliseconds, so a second try need not wait for long.
+const BACKOFF: Duration = Duration::from_millis(50);

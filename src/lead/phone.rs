@@ -354,7 +354,7 @@ mod tests {
         ) {
             if let Ok(number) = PhoneNumber::parse(&format!("+{digits}")) {
                 prop_assert_eq!(PhoneNumber::parse(number.reveal()), Ok(number.clone()));
-                prop_assert_eq!(PhoneNumber::parse(&number.display()), Ok(number.clone()));
+                prop_assert_eq!(PhoneNumber::parse(&number.display()), Ok(number));
             }
         }
     }

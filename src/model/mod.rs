@@ -117,7 +117,7 @@ impl SessionSeed {
 }
 
 /// Something that one side said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a pair")]
 pub struct Said {
     /// Who.
@@ -150,7 +150,8 @@ pub enum ModelCommand {
 }
 
 /// What a session reports.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelEvent {
     /// The model heard the caller begin to speak.
@@ -161,6 +162,7 @@ pub enum ModelEvent {
     /// The audio that follows, up to the next caption, belongs to it.
     Caption(ReplyId, String),
     /// The next audio of this reply; any length.
+    #[serde(skip)]
     Audio(ReplyId, AudioFrame),
     /// A sentence that the model counts as said; may come seconds late.
     AgentSaid(String),
@@ -176,7 +178,7 @@ pub enum ModelEvent {
 }
 
 /// Names a reply (one assistant turn) within a session; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct ReplyId(pub u64);
 

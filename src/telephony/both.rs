@@ -4,12 +4,13 @@ use async_trait::async_trait;
 
 use crate::{
     error::{ProviderError, ProviderErrorKind},
-    telephony::{Leg, Telephony},
+    lead::PhoneNumber,
+    telephony::{DialOptions, Dialled, Leg, Telephony},
 };
 
 /// Callers of `A` and of `B`, whoever comes first; for example a carrier and a browser.
 ///
-/// Ends when both have ended.
+/// Calls are placed by the first one that can. Ends when both have ended.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a pair")]
 pub struct Both<A, B>(pub A, pub B);
@@ -26,6 +27,17 @@ impl<A: Telephony, B: Telephony> Telephony for Both<A, B> {
                 Err(error) if over(&error) => self.0.answer().await,
                 leg => leg,
             },
+        }
+    }
+
+    fn can_dial(&self) -> bool {
+        self.0.can_dial() || self.1.can_dial()
+    }
+
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError> {
+        match self.0.can_dial() {
+            true => self.0.dial(to, options).await,
+            false => self.1.dial(to, options).await,
         }
     }
 }
@@ -47,11 +59,11 @@ mod tests {
     };
 
     #[derive(Debug)]
-    struct Line(Mutex<mpsc::Receiver<&'static str>>);
+    struct Line(Mutex<mpsc::Receiver<&'static str>>, bool);
 
     fn line() -> (mpsc::Sender<&'static str>, Line) {
         let (sender, receiver) = mpsc::channel(4);
-        (sender, Line(Mutex::new(receiver)))
+        (sender, Line(Mutex::new(receiver), false))
     }
 
     #[async_trait]
@@ -65,6 +77,17 @@ mod tests {
                 duplex: Duplex::pair(1).0,
             })
         }
+
+        fn can_dial(&self) -> bool {
+            self.1
+        }
+
+        async fn dial(&self, _: &PhoneNumber, _: DialOptions) -> Result<Dialled, ProviderError> {
+            match self.1 {
+                true => Ok(Dialled::new(CallId::new("dialled"))),
+                false => Err(crate::telephony::cannot_dial("line")),
+            }
+        }
     }
 
     #[tokio::test]
@@ -75,6 +98,19 @@ mod tests {
         assert_eq!(both.answer().await.unwrap().info.id.as_str(), "phone");
         two.send("browser").await.unwrap();
         assert_eq!(both.answer().await.unwrap().info.id.as_str(), "browser");
+    }
+
+    #[tokio::test]
+    async fn calls_are_placed_by_the_side_that_can() {
+        let number = PhoneNumber::parse("+12125550101").unwrap();
+        for (first, second) in [(false, false), (false, true), (true, false)] {
+            let ((_one, mut a), (_two, mut b)) = (line(), line());
+            (a.1, b.1) = (first, second);
+            let both = Both(a, b);
+            assert_eq!(both.can_dial(), first || second);
+            let dialled = both.dial(&number, DialOptions::default()).await;
+            assert_eq!(dialled.is_ok(), first || second);
+        }
     }
 
     #[tokio::test]

@@ -2,9 +2,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// Keys to press on a call: `0-9`, `*`, `#`, and `,` for a pause of half a second. They may be
 /// somebody's code, so they are never printed.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Keys(Arc<str>);
 
 impl Keys {

@@ -12,11 +12,13 @@ use tokio::{
 };
 
 use crate::{
-    audio::{AudioFrame, FRAME},
-    call::CallInfo,
+    audio::{AudioFrame, FRAME, SampleRate},
+    call::{CallId, CallInfo, Direction, Party},
+    clock,
     duplex::{Duplex, Port},
     error::{ProviderError, ProviderErrorKind},
-    telephony::{CallCommand, CallEvent, Leg, MarkId, Telephony},
+    lead::PhoneNumber,
+    telephony::{CallCommand, CallEvent, DialOptions, Dialled, Leg, MarkId, Telephony},
 };
 
 /// Brings the calls that its [`Callers`] make, inside the process.
@@ -44,6 +46,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Loopback {
     ringing: tokio::sync::Mutex<mpsc::Receiver<Leg>>,
+    dialled: mpsc::Sender<Ringing>,
+    calls: mpsc::WeakSender<Leg>,
 }
 
 impl Loopback {
@@ -51,10 +55,14 @@ impl Loopback {
     #[must_use]
     pub fn new() -> (Self, Callers) {
         let (calls, ringing) = mpsc::channel(RINGING);
+        let (dialled, rings) = mpsc::channel(RINGING);
         let loopback = Self {
             ringing: tokio::sync::Mutex::new(ringing),
+            dialled,
+            calls: calls.downgrade(),
         };
-        (loopback, Callers { calls })
+        let rings = Arc::new(tokio::sync::Mutex::new(rings));
+        (loopback, Callers { calls, rings })
     }
 }
 
@@ -67,12 +75,38 @@ impl Telephony for Loopback {
                 .with_detail("nobody is left who could call")
         })
     }
+
+    fn can_dial(&self) -> bool {
+        true
+    }
+
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError> {
+        let refused = |kind| ProviderError::new("loopback", kind);
+        let Some(calls) = self.calls.upgrade() else {
+            let detail = "nobody is left who could be called";
+            return Err(refused(ProviderErrorKind::NotFound).with_detail(detail));
+        };
+        let id = CallId::random();
+        let ringing = Ringing {
+            id: id.clone(),
+            to: to.clone(),
+            options,
+            calls,
+        };
+        let rings = self.dialled.try_send(ringing);
+        rings.map_err(|_| {
+            let kind = ProviderErrorKind::Throttled { retry_after: None };
+            refused(kind).with_detail("too many calls ring already")
+        })?;
+        Ok(Dialled::new(id))
+    }
 }
 
-/// Calls a [`Loopback`]. When all clones are dropped, no more calls come.
+/// Calls a [`Loopback`], and is called by it. When all clones are dropped, no more calls come.
 #[derive(Clone, Debug)]
 pub struct Callers {
     calls: mpsc::Sender<Leg>,
+    rings: Arc<tokio::sync::Mutex<mpsc::Receiver<Ringing>>>,
 }
 
 impl Callers {
@@ -81,6 +115,55 @@ impl Callers {
     pub async fn call(&self, info: CallInfo) -> RemoteEnd {
         let (duplex, port) = Duplex::pair(DEPTH);
         // An error drops the leg, which is what a dead line is.
+        let _ = self.calls.send(Leg { info, duplex }).await;
+        RemoteEnd { port }
+    }
+
+    /// Waits for the next call that the [`Loopback`] places. `None`: it is gone.
+    pub async fn rung(&self) -> Option<Ringing> {
+        self.rings.lock().await.recv().await
+    }
+}
+
+/// A phone that rings because the [`Loopback`] dialled it. Dropped, nobody answers.
+#[derive(Debug)]
+pub struct Ringing {
+    id: CallId,
+    to: PhoneNumber,
+    options: DialOptions,
+    calls: mpsc::Sender<Leg>,
+}
+
+impl Ringing {
+    /// The call.
+    #[must_use]
+    pub const fn id(&self) -> &CallId {
+        &self.id
+    }
+
+    /// Whose phone it is.
+    #[must_use]
+    pub const fn to(&self) -> &PhoneNumber {
+        &self.to
+    }
+
+    /// How the call was placed.
+    #[must_use]
+    pub const fn options(&self) -> &DialOptions {
+        &self.options
+    }
+
+    /// Answers: the call arrives at the [`Loopback`] as a leg of this rate that can do everything
+    /// but show text, which a [`Phone`] can.
+    pub async fn pick_up(self, rate: SampleRate) -> RemoteEnd {
+        let mut info = CallInfo::new(self.id, Direction::Outbound, clock::wall(), rate);
+        info.remote = Some(Party::new(self.to.reveal()));
+        info.leg.marks = true;
+        (info.leg.transfer, info.leg.dtmf) = (true, true);
+        info.instructions = self.options.instructions;
+        info.greeting = self.options.greeting;
+        let (duplex, port) = Duplex::pair(DEPTH);
+        // As in `Callers::call`.
         let _ = self.calls.send(Leg { info, duplex }).await;
         RemoteEnd { port }
     }

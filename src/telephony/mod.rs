@@ -2,6 +2,10 @@
 
 pub mod memory;
 
+mod dial;
+pub(crate) use dial::cannot_dial;
+pub use dial::{CallProgress, DialOptions, Dialled, PlacedEnd, Progress};
+
 mod both;
 pub use both::Both;
 
@@ -30,16 +34,19 @@ pub mod vonage;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    answer::CarrierVerdict,
     audio::AudioFrame,
     call::{CallInfo, Party},
     duplex::Duplex,
     error::{ProviderError, ProviderErrorKind},
+    lead::PhoneNumber,
     transcript::Speaker,
 };
 
-/// Brings callers.
+/// Brings callers, and calls people where the carrier can.
 ///
 /// # Contract
 ///
@@ -47,6 +54,10 @@ use crate::{
 /// [`CallInfo::rate`] names, keep both channels of a leg moving until one side closes, obey
 /// [`CallCommand`]s in the order in which they come, and end the event stream after the last
 /// event. A leg whose [`Duplex`] is dropped hangs up.
+///
+/// A call that was placed arrives as a leg when it is answered, with the id that [`Dialled`] named,
+/// [`Direction::Outbound`](crate::call::Direction::Outbound), and the instructions and the greeting
+/// that it was placed with.
 #[async_trait]
 pub trait Telephony: fmt::Debug + Send + Sync + 'static {
     /// Waits for the next call and takes it. Cancel safe: dropping the future loses no call.
@@ -55,6 +66,21 @@ pub trait Telephony: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`Closed`](crate::ProviderErrorKind::Closed) when no more calls will ever come.
     async fn answer(&self) -> Result<Leg, ProviderError>;
+
+    /// Whether it places calls at all.
+    fn can_dial(&self) -> bool;
+
+    /// Places a call. Cancel safe: once asked for, a call is placed and reported even when the
+    /// future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was placed when the kind is [`Throttled`](crate::ProviderErrorKind::Throttled),
+    /// [`Unauthorized`](crate::ProviderErrorKind::Unauthorized),
+    /// [`NotFound`](crate::ProviderErrorKind::NotFound) or
+    /// [`Invalid`](crate::ProviderErrorKind::Invalid), which a telephony that cannot dial says too.
+    /// After any other the call may have been placed all the same: look it up before you try again.
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError>;
 }
 
 #[async_trait]
@@ -62,6 +88,14 @@ pub trait Telephony: fmt::Debug + Send + Sync + 'static {
 impl<T: Telephony + ?Sized> Telephony for Arc<T> {
     async fn answer(&self) -> Result<Leg, ProviderError> {
         (**self).answer().await
+    }
+
+    fn can_dial(&self) -> bool {
+        (**self).can_dial()
+    }
+
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError> {
+        (**self).dial(to, options).await
     }
 }
 
@@ -79,10 +113,12 @@ pub struct Leg {
 }
 
 /// What a leg reports.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CallEvent {
     /// A full frame of the caller's voice.
+    #[serde(skip)]
     Audio(AudioFrame),
     /// The caller pressed a key: one of `0-9`, `*`, `#`.
     Dtmf(char),
@@ -90,6 +126,9 @@ pub enum CallEvent {
     Played(MarkId),
     /// The carrier stopped (`true`) or resumed (`false`) sending the caller's voice.
     Muted(bool),
+    /// The carrier's machine detection says who or what answered a call that was placed. It may
+    /// come several times.
+    AnsweredBy(CarrierVerdict),
     /// The call could not be transferred, and goes on as it was.
     TransferFailed(ProviderErrorKind),
     /// Keys that were to be pressed were not.
@@ -135,12 +174,13 @@ pub enum CallCommand {
 }
 
 /// Names a point in the audio sent to a leg; grows within a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct MarkId(pub u64);
 
 /// What a leg with a screen shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a provider that ignores one must not compile"

@@ -5,6 +5,8 @@
 
 pub mod sim;
 
+pub mod schedule;
+
 pub mod conformance;
 
 pub mod bedrock;

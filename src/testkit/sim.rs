@@ -11,12 +11,13 @@ use jiff::Timestamp;
 
 use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
-    call::{LegCapabilities, Party},
+    call::{CallId, LegCapabilities, Party},
     clock,
     conversation::{
         Action, CallStats, Config, Conversation, EndReason, Input, Notice, Reconfigure, SessionId,
         Setup, Step,
     },
+    journal::{Header, Recording},
     model::{ModelEvent, ReplyId, Said},
     telephony::{CallEvent, MarkId, Show},
     tool::{ToolCall, ToolOutput, ToolResult, ToolRunId},
@@ -31,6 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Sim {
     call: Conversation,
+    tape: Option<Recording>,
     start: Instant,
     now: Instant,
     wake: Option<Instant>,
@@ -84,6 +86,7 @@ impl Sim {
             tools: Arc::default(),
             offered: None,
             greeting: None,
+            answering: None,
             session_limit: None,
             jitter: 0.0,
             filler: None,
@@ -95,9 +98,23 @@ impl Sim {
     /// A call of your own making, whose model is opening.
     #[must_use]
     pub fn with(config: Config, setup: Setup) -> Self {
+        Self::begin(config, setup, clock::now(), None)
+    }
+
+    /// The same, written down for [`journal`](Self::journal).
+    #[must_use]
+    pub fn recorded(config: Config, setup: Setup) -> Self {
         let start = clock::now();
+        let call = CallId::new("simulated");
+        let header = Header::new(call, setup.clone(), config.clone(), false);
+        let tape = Recording::new(&header, start, None);
+        Self::begin(config, setup, start, Some(tape))
+    }
+
+    fn begin(config: Config, setup: Setup, start: Instant, tape: Option<Recording>) -> Self {
         let mut sim = Self {
             call: Conversation::new(config, setup, start),
+            tape,
             start,
             now: start,
             wake: None,
@@ -144,6 +161,9 @@ impl Sim {
 
     /// Something happens now.
     pub fn input(&mut self, input: Input) {
+        if let Some(tape) = &mut self.tape {
+            tape.input(self.now, &input);
+        }
         self.call.handle(self.now, input);
         self.drain();
     }
@@ -400,6 +420,12 @@ impl Sim {
         self.wakes
     }
 
+    /// The journal file of a [recorded](Self::recorded) call; empty for any other one.
+    #[must_use]
+    pub fn journal(self) -> Vec<u8> {
+        self.tape.map(Recording::finish).unwrap_or_default()
+    }
+
     /// The conversation itself.
     #[must_use]
     pub fn conversation(&self) -> &Conversation {
@@ -409,7 +435,12 @@ impl Sim {
     fn drain(&mut self) {
         loop {
             match self.call.step() {
-                Step::Do(action) => self.perform(action),
+                Step::Do(action) => {
+                    if let Some(tape) = &mut self.tape {
+                        tape.action(&action);
+                    }
+                    self.perform(action);
+                }
                 Step::Wait(wake) => {
                     self.wake = wake;
                     break;

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A tool as a model sees it, and how a conversation treats it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ToolSpec {
     /// The name that the model calls it by: letters, digits, `_` and `-`.
@@ -47,7 +47,8 @@ impl ToolSpec {
 }
 
 /// The model's name for one use of a tool: opaque, and known only within its session.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ToolCallId(Arc<str>);
 
 impl ToolCallId {
@@ -70,12 +71,12 @@ impl fmt::Debug for ToolCallId {
 }
 
 /// Names the use of a tool within a call, whichever session asked for it; grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a number")]
 pub struct ToolRunId(pub u32);
 
 /// The model wants a tool to be used. Its arguments may be personal data and are not printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "built by every model")]
 pub struct ToolCall {
     /// Names this use within the session; the result carries it back.
@@ -96,7 +97,7 @@ impl fmt::Debug for ToolCall {
 }
 
 /// What came of a use, on its way back to the model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a pair")]
 pub struct ToolResult {
     /// Which use.
@@ -107,7 +108,8 @@ pub struct ToolResult {
 
 /// What a tool gives back: always a JSON object, since models take nothing else. May be personal
 /// data and is not printed.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ToolOutput(Map<String, Value>);
 
 impl ToolOutput {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::{
     call::{CallId, CallInfo, CallSummary},
     error::{ProviderError, ProviderErrorKind},
-    transcript::{TranscriptSink, Utterance},
+    transcript::{TranscriptSink, Utterance, behind},
 };
 
 /// Keeps transcripts for as long as the process lives. Clones share them, so a test keeps one
@@ -112,6 +112,14 @@ impl TranscriptSink for MemorySink {
         let mut calls = self.calls();
         calls.get_mut(call).ok_or_else(not_started)?.summary = Some(summary.clone());
         Ok(())
+    }
+
+    async fn read_back(
+        &self,
+        call: &CallId,
+        after: u64,
+    ) -> Result<Option<Vec<Utterance>>, ProviderError> {
+        Ok(Some(behind(self.lines(call), after)))
     }
 }
 

@@ -9,6 +9,17 @@ pub use discard::Discard;
 pub mod file;
 pub use file::FileSink;
 
+pub mod spool;
+pub use spool::Spool;
+
+pub mod fan_out;
+pub use fan_out::FanOut;
+
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoSink;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
@@ -39,6 +50,27 @@ pub trait TranscriptSink: fmt::Debug + Send + Sync + 'static {
 
     /// The call is over; nothing more comes.
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError>;
+
+    /// Keeps several lines of one call, in the order of `seq`, as as many `record`s would. After
+    /// an error some may be kept; repeating them all is safe. A sink that pays for each write
+    /// makes one of it.
+    async fn record_all(&self, call: &CallId, lines: &[Utterance]) -> Result<(), ProviderError> {
+        for line in lines {
+            self.record(call, line).await?;
+        }
+        Ok(())
+    }
+
+    /// The lines that are kept of a call behind the one numbered `after`, in the order of `seq`,
+    /// for whoever has to mend another sink; `None` from a sink that cannot be read.
+    async fn read_back(
+        &self,
+        call: &CallId,
+        after: u64,
+    ) -> Result<Option<Vec<Utterance>>, ProviderError> {
+        let _ = (call, after);
+        Ok(None)
+    }
 }
 
 #[async_trait]
@@ -54,6 +86,18 @@ impl<S: TranscriptSink + ?Sized> TranscriptSink for Arc<S> {
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
         (**self).end(call, summary).await
+    }
+
+    async fn record_all(&self, call: &CallId, lines: &[Utterance]) -> Result<(), ProviderError> {
+        (**self).record_all(call, lines).await
+    }
+
+    async fn read_back(
+        &self,
+        call: &CallId,
+        after: u64,
+    ) -> Result<Option<Vec<Utterance>>, ProviderError> {
+        (**self).read_back(call, after).await
     }
 }
 
@@ -112,6 +156,12 @@ impl Speaker {
             Self::Agent => "Assistant",
         }
     }
+}
+
+/// Those of `lines` behind the one numbered `after`.
+fn behind(mut lines: Vec<Utterance>, after: u64) -> Vec<Utterance> {
+    lines.retain(|line| line.seq > after);
+    lines
 }
 
 /// `text` with every run of white space collapsed to one space, and none at the ends.

@@ -1,6 +1,6 @@
 //! The agent around the core, on a paused clock, with providers that the test plays itself.
 
-mod sessions;
+mod journal;
 mod tools;
 
 use std::{sync::Arc, time::Duration};
@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use novavoice::{
     ProviderError, ProviderErrorKind,
     agent::{AgentConfig, AgentEvent, AgentHandle, Counts, EventKind, Prompt, VoiceAgent},
+    answer::{AnsweredBy, CarrierVerdict},
     audio::{AudioFrame, SampleRate},
-    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Party},
-    conversation::EndReason,
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
+    conversation::{Answering, EndReason},
     lead::{Lead, LeadStore, MemoryLeads, PhoneNumber},
     model::{
         ModelCommand, ModelEvent, ReplyId,
@@ -75,7 +76,10 @@ impl Stage {
                 let name = lead
                     .and_then(|lead| lead.text("name"))
                     .unwrap_or("somebody");
-                Prompt::new(format!("You talk with {name}.")).with_greeting("Greet.")
+                // Calls that come in know nothing of it.
+                Prompt::new(format!("You talk with {name}."))
+                    .with_greeting("Greet.")
+                    .with_answering(Answering::default())
             })
             .config(config)
             .build();
@@ -479,4 +483,51 @@ fn providers_can_be_chosen_at_run_time() {
         .model(model)
         .build();
     assert_eq!(agent.handle().counts(), Counts::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_answers_a_call_of_ours_is_told_by_the_carrier_and_kept_in_the_summary() {
+    let mut stage = Stage::set(MemorySink::new(), AgentConfig::default());
+    let mut call = info("placed");
+    call.direction = Direction::Outbound;
+    let mut caller = stage.callers.call(call).await;
+    let mut session = stage.sessions.recv().await.expect("a session opens");
+    let verdict = CallEvent::AnsweredBy(CarrierVerdict::BeepStart);
+    caller.port.events.send(Ok(verdict)).await.expect("open");
+    let closing = tokio::spawn(async move {
+        let mut texts = 0;
+        while let Some(command) = session.port.commands.recv().await {
+            match command {
+                ModelCommand::Text(_) => texts += 1,
+                ModelCommand::Finish => break,
+                ModelCommand::Audio(_) | ModelCommand::History(_) | ModelCommand::ToolResult(_) => {
+                }
+            }
+        }
+        texts
+    });
+    while let Some(command) = caller.port.commands.recv().await {
+        if matches!(command, CallCommand::HangUp { .. }) {
+            break;
+        }
+        assert!(!matches!(command, CallCommand::Play(_)), "not a word");
+    }
+    caller
+        .port
+        .events
+        .send(Ok(CallEvent::HungUp))
+        .await
+        .expect("open");
+    let mut answered_by = None;
+    let summary = loop {
+        match stage.events.recv().await.expect("the agent lives").kind {
+            EventKind::AnsweredBy(verdict) => answered_by = Some(verdict.answered_by),
+            EventKind::Ended { summary, .. } => break summary,
+            _ => {}
+        }
+    };
+    assert_eq!(closing.await.ok(), Some(0), "it was told nothing");
+    assert_eq!(answered_by, Some(AnsweredBy::MachineVm));
+    assert_eq!(summary.status, CallStatus::Voicemail);
+    assert_eq!(summary.outcome, Outcome::Voicemail);
 }

@@ -35,6 +35,7 @@ fn a_caller_frame_passes_through_the_core_without_allocation() {
         tools: Arc::default(),
         offered: None,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

@@ -1,7 +1,10 @@
 use allocation_counter::measure;
-use novavoice::audio::{
-    AudioFrame, Resampler, SampleRate,
-    vad::{EnergyDetector, NeuralDetector, VoiceDetector},
+use novavoice::{
+    answer::BeepDetector,
+    audio::{
+        AudioFrame, Resampler, SampleRate,
+        vad::{EnergyDetector, NeuralDetector, VoiceDetector},
+    },
 };
 
 #[test]
@@ -39,5 +42,12 @@ fn hearing_a_frame_allocates_nothing() {
             });
             assert_eq!(cost.count_total, 0, "{detector:?} at {rate}");
         }
+        let mut tones = BeepDetector::new();
+        let cost = measure(|| {
+            for _ in 0..100 {
+                tones.listen(&frame);
+            }
+        });
+        assert_eq!(cost.count_total, 0, "tones at {rate}");
     }
 }

@@ -10,6 +10,7 @@
 
 mod lead;
 mod model;
+mod record;
 mod telephony;
 mod transcript;
 

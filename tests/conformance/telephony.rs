@@ -12,11 +12,15 @@ mod memory {
     use novavoice::{
         audio::SampleRate,
         call::{CallId, CallInfo, Direction},
+        lead::PhoneNumber,
         telephony::{
-            Telephony,
+            DialOptions, Dialled, Telephony,
             memory::{Callers, Loopback, Phone},
         },
-        testkit::conformance::{self, telephony as suite},
+        testkit::conformance::{
+            self,
+            telephony::{self as suite, CalledParty},
+        },
     };
 
     pub(super) async fn ring(rate: SampleRate) -> (Loopback, Phone, Callers) {
@@ -39,6 +43,31 @@ mod memory {
             })
             .await;
         }
+    }
+
+    struct Callee(Callers);
+
+    #[async_trait::async_trait]
+    impl CalledParty for Callee {
+        type Answered = Phone;
+
+        fn number(&self) -> PhoneNumber {
+            PhoneNumber::parse("+12125550101").expect("a number")
+        }
+
+        async fn pick_up(&mut self) -> Phone {
+            let ringing = self.0.rung().await.expect("the loopback lives");
+            ringing.pick_up(SampleRate::Hz16000).await.into_phone()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_loopback_keeps_the_contract_of_those_who_dial() {
+        conformance::dialling(async || {
+            let (telephony, callers) = Loopback::new();
+            (telephony, Callee(callers))
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -65,6 +94,18 @@ mod memory {
                 let leg = self.0.answer().await?;
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 Ok(leg)
+            }
+
+            fn can_dial(&self) -> bool {
+                self.0.can_dial()
+            }
+
+            async fn dial(
+                &self,
+                to: &PhoneNumber,
+                options: DialOptions,
+            ) -> Result<Dialled, novavoice::ProviderError> {
+                self.0.dial(to, options).await
             }
         }
 

@@ -260,3 +260,18 @@ fn a_noise_that_was_there_long_before_the_reply_does_not_pause_it() {
     assert_eq!(sim.heard(), 4 * SECOND);
     assert_eq!(sim.clears(), 0);
 }
+
+#[test]
+fn a_last_frame_that_was_cut_before_it_began_is_not_heard() {
+    let mut sim = Sim::opened(Config::default());
+    let reply = sim.begins(
+        "one two three four five six seven",
+        Duration::from_millis(2_139),
+    );
+    sim.run_for(Duration::from_millis(2_139));
+    sim.model(ModelEvent::ReplyEnded(reply));
+    sim.model(ModelEvent::Interrupted);
+    assert_eq!(sim.heard(), Duration::from_millis(2_120));
+    sim.run_for(Duration::from_secs(5));
+    assert!(sim.lines()[0].cut, "{:?}", sim.lines());
+}

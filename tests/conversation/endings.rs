@@ -29,6 +29,7 @@ fn setup(marks: bool) -> Setup {
         tools: Arc::default(),
         offered: None,
         greeting: None,
+        answering: None,
         session_limit: None,
         jitter: 0.0,
         filler: None,

@@ -7,8 +7,8 @@ use novavoice::{
     ProviderErrorKind,
     audio::{AudioFrame, SampleRate, comfort_tone},
     call::LegCapabilities,
-    conversation::{Config, EndReason, Input, SessionId, Setup},
-    model::{ModelEvent, Said},
+    conversation::{Command, Config, EndReason, Input, SessionId, Setup},
+    model::{ModelEvent, ReplyId, Said, Usage},
     telephony::CallEvent,
     testkit::sim::Sim,
     transcript::Speaker,
@@ -30,6 +30,7 @@ pub(crate) fn setup() -> Setup {
         tools: Arc::default(),
         offered: None,
         greeting: None,
+        answering: None,
         session_limit: Some(Duration::from_secs(480)),
         jitter: 0.0,
         filler: Some(comfort_tone(SampleRate::Hz16000)),
@@ -185,6 +186,96 @@ fn a_model_that_never_stops_is_left_before_the_limit_and_asked_to_go_on() {
     assert!(at <= Duration::from_millis(465_500), "{at:?}");
 }
 
+/// A twelve-minute monologue with all its audio: one reply that outlives its session, and the
+/// next that goes on.
+#[test]
+fn a_monologue_moves_in_time_and_is_heard_and_written_down_whole() {
+    let mut sim = call();
+    let mut reply = (SessionId(1), ReplyId(1));
+    let mut said = Vec::new();
+    for number in 1..=240_u8 {
+        let session = sim.talking();
+        if session != reply.0 {
+            // The old session's reply is over with it.
+            sim.input(Input::ModelEnded(reply.0, None));
+            reply = (session, ReplyId(1));
+        }
+        let text = format!("This is sentence number {number} of the sermon.");
+        sim.model(ModelEvent::Caption(reply.1, text.clone()));
+        for _ in 0..150 {
+            let frame = AudioFrame::new(vec![number; 640].into(), SampleRate::Hz16000);
+            sim.model(ModelEvent::Audio(reply.1, frame));
+        }
+        sim.model(ModelEvent::AgentSaid(text.clone()));
+        said.push(text);
+        // The model is a little faster than the ear, and the caller is there and silent.
+        sim.caller(false, 2_980 * MS);
+        if let Some(next) = sim
+            .sessions()
+            .0
+            .last()
+            .copied()
+            .filter(|next| *next > session)
+        {
+            sim.input(Input::ModelOpened(next));
+        }
+    }
+    sim.model(ModelEvent::ReplyEnded(reply.1));
+    sim.run_for(30 * SECOND);
+    assert_eq!(sim.stats().rollovers, 1);
+    let (at, _) = sim.fed(reply.0).next().expect("fed");
+    assert!(at <= Duration::from_millis(465_500), "{at:?}");
+    let sounded: Vec<u8> = sim.sounded().map(|(_, frame)| frame.pcm()[0]).collect();
+    let whole: Vec<u8> = (1..=240_u8).flat_map(|number| [number; 150]).collect();
+    assert_eq!(sounded, whole, "every frame once and in order");
+    assert_eq!(sim.stats().underruns, 0);
+    let lines: Vec<&str> = sim.lines().iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.join(" "), said.join(" "));
+    assert!(sim.told()[0].contains("Go on"), "{:?}", sim.told());
+}
+
+#[test]
+fn final_text_of_the_old_session_never_lands_in_a_reply_of_the_new_one() {
+    let mut sim = call();
+    sim.run_for(358 * SECOND);
+    sim.says("Shall we say ten o'clock?", SECOND);
+    sim.run_for(3 * SECOND);
+    open(&mut sim, 2);
+    sim.run_for(SECOND);
+    let old = SessionId(1);
+    sim.says("On Tuesday, then.", SECOND);
+    for text in ["Shall we say 10?", "Something quite different."] {
+        sim.input(Input::Model(old, ModelEvent::AgentSaid(text.to_owned())));
+    }
+    sim.run_for(20 * SECOND);
+    let agent: Vec<&str> = sim.lines().iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(agent.len(), 2);
+    assert!(agent[0].starts_with("Shall we say"), "{agent:?}");
+    assert_eq!(agent[1], "On Tuesday, then.");
+}
+
+/// Nova Sonic checklist 24.
+#[test]
+fn tokens_are_summed_over_the_sessions_of_a_call() {
+    let mut sim = call();
+    let usage = |n: u64| Usage {
+        input_speech_tokens: n,
+        input_text_tokens: 2 * n,
+        output_speech_tokens: 3 * n,
+        output_text_tokens: 4 * n,
+    };
+    sim.model(ModelEvent::Usage(usage(1)));
+    sim.run_for(361 * SECOND);
+    open(&mut sim, 2);
+    sim.run_for(SECOND);
+    sim.model(ModelEvent::Usage(usage(10)));
+    // What the old session counts while it closes belongs to the call, too.
+    let late = ModelEvent::Usage(usage(100));
+    sim.input(Input::Model(SessionId(1), late));
+    assert_eq!(sim.stats().usage, usage(111));
+}
+
 /// Nova Sonic checklist 38 and 39.
 #[test]
 fn a_session_that_stands_by_too_long_is_replaced() {
@@ -203,6 +294,69 @@ fn a_session_that_stands_by_too_long_is_replaced() {
     sim.input(Input::ModelEnded(SessionId(2), None));
     sim.run_for(MS);
     assert_eq!(sim.sessions().0.last(), Some(&SessionId(3)));
+}
+
+/// The hard deadline needs a session that is ready.
+#[test]
+fn a_session_that_stands_by_is_kept_when_another_one_might_come_too_late() {
+    let mut sim = call();
+    sim.run_for(350 * SECOND);
+    sim.begins("A reply that does not end.", SECOND);
+    sim.run_for(66 * SECOND);
+    // The first one was never answered; the second one stands by from now on.
+    open(&mut sim, 2);
+    sim.run_for(46 * SECOND);
+    assert_eq!(sim.sessions().1, [], "it is not replaced at 447 s");
+    sim.run_for(3 * SECOND);
+    assert_eq!(sim.talking(), SessionId(2));
+}
+
+#[test]
+fn a_call_that_is_told_to_end_does_not_move_any_more() {
+    let mut sim = call();
+    sim.run_for(440 * SECOND);
+    sim.caller(true, SECOND);
+    sim.input(Input::Command(Command::Abort));
+    assert!(sim.hung_up());
+    sim.input(Input::ModelOpened(SessionId(2)));
+    sim.run_for(2 * SECOND);
+    assert_eq!(sim.fed(SessionId(2)).count(), 0);
+    assert_eq!(sim.stats().rollovers, 0);
+}
+
+/// A session that is ready already is left alone, too.
+#[test]
+fn a_call_that_hangs_up_at_its_deadline_does_not_move() {
+    let mut sim = call();
+    sim.run_for(440 * SECOND);
+    sim.input(Input::Voice(true));
+    sim.input(Input::ModelOpened(SessionId(2)));
+    for _ in 0..24 {
+        sim.caller(true, SECOND);
+        sim.input(Input::Voice(true));
+    }
+    sim.input(Input::Command(Command::Abort));
+    sim.run_for(2_500 * MS);
+    assert_eq!(sim.fed(SessionId(2)).count(), 0);
+}
+
+/// What the old session was saying were the last words: the agent hangs up, and the new session is
+/// told nothing.
+#[test]
+fn a_call_whose_last_words_end_at_the_switch_hangs_up_and_does_not_move() {
+    let mut setup = setup();
+    setup.leg.marks = false;
+    let mut sim = Sim::with(config(), setup);
+    sim.input(Input::ModelOpened(SessionId(1)));
+    sim.run_for(463 * SECOND);
+    sim.begins("Goodbye, and thank you for", SECOND);
+    sim.input(Input::ModelOpened(SessionId(2)));
+    sim.caller(false, 1_500 * MS);
+    sim.input(Input::Command(Command::HangUp));
+    sim.run_for(3 * SECOND);
+    assert!(sim.hung_up());
+    assert_eq!(sim.fed(SessionId(2)).count(), 0);
+    assert_eq!(sim.told().len(), 0);
 }
 
 #[test]

@@ -89,6 +89,81 @@ fn mute_stops_the_ladder() {
 }
 
 #[test]
+fn hold_stops_the_ladder_and_the_model_is_told_of_the_return() {
+    let mut sim = Sim::opened(ladder());
+    sim.caller(true, SECOND);
+    sim.model(ModelEvent::CallerSaid(
+        "Please hold, I'll see if he is in.".to_owned(),
+    ));
+    sim.caller(false, 100 * SECOND);
+    // The announcement of a queue is no return.
+    sim.caller(true, 3 * SECOND);
+    sim.model(ModelEvent::CallerSaid(
+        "Your call is important to us. Please stay on the line.".to_owned(),
+    ));
+    sim.caller(false, 100 * SECOND);
+    assert!(sim.told().is_empty(), "{:?}", sim.told());
+    sim.caller(true, SECOND);
+    sim.model(ModelEvent::CallerSaid("Pastor Lee speaking.".to_owned()));
+    assert_eq!(sim.told().len(), 1);
+    assert!(sim.told()[0].contains("204 seconds"), "{:?}", sim.told());
+    sim.says("Good morning, Pastor Lee.", 2 * SECOND);
+    sim.run_for(25 * SECOND);
+    assert_eq!(sim.told()[1..], ["nudge"], "the ladder is back");
+}
+
+#[test]
+fn music_without_a_word_is_hold_until_a_minute_after_it() {
+    let mut sim = Sim::opened(ladder());
+    sim.caller(true, 60 * SECOND);
+    sim.caller(false, 59 * SECOND);
+    assert!(sim.told().is_empty(), "somebody may be on their way");
+    sim.caller(false, 23 * SECOND);
+    assert_eq!(sim.told(), ["nudge"]);
+
+    let mut sim = Sim::opened(ladder());
+    sim.caller(true, 60 * SECOND);
+    sim.caller(false, 10 * SECOND);
+    sim.caller(true, SECOND);
+    sim.model(ModelEvent::CallerSaid("Pastor Lee speaking.".to_owned()));
+    assert!(sim.told()[0].contains("71 seconds"), "{:?}", sim.told());
+}
+
+#[test]
+fn a_long_speech_is_no_hold() {
+    let mut sim = Sim::opened(ladder());
+    sim.caller(true, 30 * SECOND);
+    sim.model(ModelEvent::CallerSaid("All about our roof.".to_owned()));
+    sim.says("I see.", SECOND);
+    sim.caller(false, 22 * SECOND);
+    assert_eq!(sim.told(), ["nudge"]);
+}
+
+#[test]
+fn a_short_wait_is_not_worth_a_word() {
+    let mut sim = Sim::opened(ladder());
+    sim.model(ModelEvent::CallerSaid("One moment.".to_owned()));
+    sim.caller(false, 5 * SECOND);
+    sim.model(ModelEvent::CallerSaid("Tuesday works.".to_owned()));
+    assert!(sim.told().is_empty());
+}
+
+#[test]
+fn a_hold_that_never_ends_does_not_keep_a_dead_call_alive() {
+    let mut config = ladder();
+    config.no_traffic = 86_400 * SECOND;
+    let mut sim = Sim::opened(config);
+    sim.model(ModelEvent::CallerSaid("Hold on.".to_owned()));
+    sim.says("Of course.", SECOND);
+    let mut known = 0;
+    for _ in 0..800 {
+        sim.run_for(SECOND);
+        answer(&mut sim, &mut known);
+    }
+    assert!(sim.hung_up());
+}
+
+#[test]
 fn without_a_ladder_nobody_is_nudged() {
     let mut sim = Sim::opened(Config::default());
     sim.run_for(250 * SECOND);

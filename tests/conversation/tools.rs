@@ -43,6 +43,7 @@ pub(crate) fn setup() -> Setup {
         tools: tools(),
         offered: None,
         greeting: None,
+        answering: None,
         session_limit: Some(480 * SECOND),
         jitter: 0.0,
         filler: None,

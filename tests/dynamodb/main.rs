@@ -4,6 +4,8 @@
     reason = "a test is the shell: it hands the time out"
 )]
 
+mod calls;
+mod errors;
 mod tables;
 
 #[path = "../support/dynamo.rs"]

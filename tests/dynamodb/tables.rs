@@ -36,10 +36,16 @@ async fn a_missing_table_is_made_once_with_its_indexes() {
         let dynamo = server.dynamo();
         let table = with_indexes(churches(&server.table("t"))).with_expiry("expires_at");
         assert_eq!(dynamo.check(&table).await.unwrap(), TableState::Missing);
-        let made = dynamo.create_missing(&[table.clone()]).await.unwrap();
+        let made = dynamo
+            .create_missing(std::slice::from_ref(&table))
+            .await
+            .unwrap();
         assert_eq!(made, [Made::Table(table.name.clone())]);
         assert!(missing_indexes(&dynamo, &table).await.is_empty());
-        let again = dynamo.create_missing(&[table.clone()]).await.unwrap();
+        let again = dynamo
+            .create_missing(std::slice::from_ref(&table))
+            .await
+            .unwrap();
         assert_eq!(again, []);
     }
 }
@@ -49,11 +55,17 @@ async fn indexes_that_a_table_lacks_are_added() {
     for server in Server::all() {
         let dynamo = server.dynamo();
         let bare = churches(&server.table("t"));
-        dynamo.create_missing(&[bare.clone()]).await.unwrap();
+        dynamo
+            .create_missing(std::slice::from_ref(&bare))
+            .await
+            .unwrap();
         let table = with_indexes(bare);
         let missing = missing_indexes(&dynamo, &table).await;
         assert_eq!(missing, ["by_status", "by_owner"]);
-        let made = dynamo.create_missing(&[table.clone()]).await.unwrap();
+        let made = dynamo
+            .create_missing(std::slice::from_ref(&table))
+            .await
+            .unwrap();
         let indexes: Vec<_> = made
             .iter()
             .map(|made| match made {

@@ -71,7 +71,7 @@ pub(crate) async fn check_metrics(esther: &Esther) {
 }
 
 /// What the contract lists, as far as it is served.
-const ROUTES: [(&str, &str); 21] = [
+const ROUTES: [(&str, &str); 24] = [
     ("get", "/health"),
     ("get", "/up"),
     ("get", "/ready"),
@@ -89,6 +89,9 @@ const ROUTES: [(&str, &str); 21] = [
     ("get", "/calls/{uuid}"),
     ("get", "/calls/{uuid}/events"),
     ("post", "/calls/{uuid}/hangup"),
+    ("post", "/calls/{uuid}/transfer"),
+    ("post", "/call/simple"),
+    ("post", "/call/ai"),
     ("get", "/channels"),
     ("post", "/channels"),
     ("get", "/configure"),

@@ -10,6 +10,7 @@ mod answer;
 mod api;
 mod breaker;
 mod callers;
+mod commands;
 mod crash;
 mod documents;
 mod drain;
@@ -17,7 +18,10 @@ mod follower;
 mod keyless;
 mod model;
 mod nova;
+mod outbound;
 mod program;
+mod records;
+mod replay;
 mod service;
 mod settings;
 mod sockets;
@@ -26,3 +30,7 @@ mod tokens;
 mod traces;
 mod transcript;
 mod webhooks;
+
+#[path = "../support/dynamo.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod dynamo;

@@ -69,6 +69,8 @@ async fn nova_sonic_is_used_where_it_can_be_and_never_replaced_in_silence() {
     // Found, but unreachable when a call comes: `auto` lets the script take it, and says so.
     let auto = Launch::bare()
         .set("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata)
+        .set("CALL_STORE", "sqlite")
+        .set("LEAD_STORE", "sqlite")
         .set("AWS_ACCESS_KEY_ID", "AKIDOFNOBODY")
         .set("AWS_SECRET_ACCESS_KEY", "a-secret-of-nobody")
         .set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "https://127.0.0.1:9");

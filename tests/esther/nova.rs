@@ -55,6 +55,8 @@ impl Nova {
             ),
             ("AWS_ACCESS_KEY_ID", key.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
+            ("CALL_STORE", "sqlite".to_owned()),
+            ("LEAD_STORE", "sqlite".to_owned()),
             ("VONAGE_API_KEY", "a1b2c3d4".to_owned()),
             ("VONAGE_APPLICATION_ID", APPLICATION.to_owned()),
             ("VONAGE_SIGNATURE_SECRET", SECRET.to_owned()),

@@ -63,6 +63,15 @@ impl Launch {
         self
     }
 
+    pub(crate) fn args(self, arguments: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        arguments.into_iter().fold(self, Self::arg)
+    }
+
+    /// Its working directory, for others.
+    pub(crate) fn home_of(&self) -> Arc<TempDir> {
+        Arc::clone(&self.home)
+    }
+
     /// In the working directory of another process.
     pub(crate) fn home(mut self, home: &Arc<TempDir>) -> Self {
         self.home = Arc::clone(home);

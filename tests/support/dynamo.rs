@@ -1,12 +1,13 @@
 //! Real DynamoDB servers for tests: one of the test's own on a loopback port, and the one at
 //! `DYNAMODB_LOCAL_URL` where that is set.
 
-use std::{path::Path, sync::mpsc, thread::JoinHandle};
+use std::{path::Path, sync::mpsc, thread::JoinHandle, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use dynoxide::Database;
 use novavoice::dynamodb::Dynamo;
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 /// A server that speaks DynamoDB's protocol. The test's own one ends with it.
@@ -57,9 +58,7 @@ impl Server {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
-                    .await
-                    .expect("a port");
+                let listener = listen(port).await;
                 let address = listener.local_addr().expect("an address");
                 tell.send(address).expect("the test waits");
                 tokio::select! {
@@ -75,6 +74,25 @@ impl Server {
             stop: Some(stop),
             thread: Some(thread),
         }
+    }
+
+    /// Takes the server away: nobody listens there any more.
+    pub(crate) fn pause(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server did not fail");
+        }
+    }
+
+    /// The server is back where it was, with what is in its file.
+    pub(crate) fn restarted(mut self, path: &Path) -> Self {
+        self.pause();
+        let port = self.url.rsplit_once(':').expect("a port").1;
+        let path = path.to_str().expect("a path that is text");
+        let database = Database::new(path).expect("a database");
+        let mut server = Self::serve(database, port.parse().expect("a number"));
+        server.prefix.clone_from(&self.prefix);
+        server
     }
 
     /// Where it listens.
@@ -100,11 +118,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the server did not fail");
+        self.pause();
+    }
+}
+
+/// A port that was in use a moment ago may still be.
+async fn listen(port: u16) -> TcpListener {
+    for _ in 0..100 {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+    panic!("port {port} is not free");
 }
 
 fn prefix() -> String {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use novavoice::{
+    answer::CarrierVerdict,
     audio::{AudioFrame, SampleRate},
     call::Direction,
     telephony::{CallCommand, CallEvent, Leg, MarkId, Show, Telephony},
@@ -171,6 +172,32 @@ async fn messages_become_events_and_nonsense_becomes_nothing() {
         CallEvent::Audio(AudioFrame::new(binary.into(), RATE)),
     ] {
         assert_eq!(event(&mut leg).await, Some(wanted));
+    }
+}
+
+/// Vonage checklist 49: verdicts name their leg in a field of their own.
+#[tokio::test(start_paused = true)]
+async fn verdicts_of_machine_detection_reach_the_leg_that_they_are_about() {
+    let carrier = Carrier::new();
+    let (_socket, mut leg) = carrier.call().await;
+    let status = |call: &str, status: &str, sub_state: Value| json!({"call_uuid": call, "status": status, "sub_state": sub_state, "timestamp": "2026-06-22T20:35:32.000Z"});
+    for (call, word, sub_state) in [
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "machine", Value::Null),
+        (CALL, "human", Value::Null),
+        (CALL, "machine", Value::Null),
+        (CALL, "machine", json!("beep_timeout")),
+        (CALL, "machine", json!("beep_start")),
+    ] {
+        let reply = carrier.event(&status(call, word, sub_state)).await;
+        assert_eq!(reply.status, 200);
+    }
+    for verdict in [
+        CarrierVerdict::Human,
+        CarrierVerdict::Machine,
+        CarrierVerdict::BeepTimeout,
+        CarrierVerdict::BeepStart,
+    ] {
+        assert_eq!(event(&mut leg).await, Some(CallEvent::AnsweredBy(verdict)));
     }
 }
 

@@ -11,5 +11,6 @@ mod leg;
 mod line;
 mod network;
 mod reconnect;
+mod rest;
 mod sockets;
 mod webhooks;

@@ -8,6 +8,7 @@ use novavoice::{
     conversation::{AgentState, StageLatencies, TurnLatency},
     model::Usage,
     private::Private,
+    telephony::PlacedEnd,
     transcript::{Speaker, Utterance},
 };
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ use super::events::{Event, Subscription};
 pub(super) struct Record {
     number: u64,
     info: CallInfo,
+    /// Whether the agent has had the call.
+    reached: bool,
     end: Option<CallSummary>,
     /// The last change of the agent's state.
     state: Option<(AgentState, AgentState)>,
@@ -35,12 +38,21 @@ impl Record {
         Self {
             number,
             info,
+            reached: true,
             end: None,
             state: None,
             lines: VecDeque::new(),
             captions: VecDeque::new(),
             latency: StageLatencies::default(),
             live: Some(broadcast::Sender::new(EVENTS_AHEAD)),
+        }
+    }
+
+    /// The record of a call that was placed and rings.
+    pub(super) fn placed(number: u64, info: CallInfo) -> Self {
+        Self {
+            reached: false,
+            ..Self::new(number, info)
         }
     }
 
@@ -56,10 +68,29 @@ impl Record {
         self.end.is_none()
     }
 
-    /// The call goes on after all.
-    pub(super) fn resume(&mut self) {
+    /// Whether the call was placed and has not reached the agent yet.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.is_live() && !self.reached
+    }
+
+    /// The call reaches the agent, or goes on after all.
+    pub(super) fn resume(&mut self, info: &CallInfo) {
+        if !self.reached {
+            self.info = info.clone();
+            self.reached = true;
+        }
         self.end = None;
-        self.live = Some(broadcast::Sender::new(EVENTS_AHEAD));
+        // Those who follow it already go on doing so.
+        self.live
+            .get_or_insert_with(|| broadcast::Sender::new(EVENTS_AHEAD));
+    }
+
+    /// The call is over, and the agent never had it.
+    pub(super) fn end_unanswered(&mut self, end: &PlacedEnd, at: Timestamp) {
+        if self.is_waiting() {
+            let length = end.duration.unwrap_or_default();
+            self.end(CallSummary::new(end.status, end.outcome, at, length));
+        }
     }
 
     pub(super) fn caption(&mut self, speaker: Speaker, text: &str) {
@@ -151,15 +182,12 @@ impl Record {
         })
     }
 
-    pub(super) fn to_json_with_lines(&self, now: Timestamp) -> Value {
-        let mut value = self.to_json(now);
-        value["utterances"] = json!(self.lines);
-        value["latency_ms"] = self.latency_ms();
-        value
+    pub(super) fn lines(&self) -> Vec<Utterance> {
+        self.lines.iter().cloned().collect()
     }
 
     /// How fast the agent answered, stage by stage, from the end of the caller's words.
-    fn latency_ms(&self) -> Value {
+    pub(super) fn latency_ms(&self) -> Value {
         let millis = |length: Option<Duration>| {
             length.and_then(|length| u64::try_from(length.as_millis()).ok())
         };

@@ -12,6 +12,7 @@ use std::{
 use axum::http::Uri;
 use jsonwebtoken::EncodingKey;
 use novavoice::{
+    journal::JournalKey,
     lead::PhoneNumber,
     model::price::{PriceList, WrongPrices},
     private::Private,
@@ -187,6 +188,11 @@ pub(crate) fn pem(text: &str) -> Parsed<Private<String>> {
         Ok(_) => Ok(Private::new(text.trim().to_owned() + "\n")),
         Err(_) => expected("an RSA private key in PEM form"),
     }
+}
+
+/// A key that seals journals.
+pub(crate) fn journal_key(text: &str) -> Parsed<JournalKey> {
+    JournalKey::from_hex(text).or_else(|wrong| expected(wrong.to_string()))
 }
 
 /// A phone number with its country code.

@@ -73,8 +73,11 @@ impl<'a> Reader<'a> {
                 } else {
                     format!("{:?}", value.chars().take(80).collect::<String>())
                 };
-                self.problems
-                    .push(format!("{name}: {shown} is wrong, expected {expected}"));
+                let problem = format!("{name}: {shown} is wrong, expected {expected}");
+                // A setting that two parts read is wrong once.
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
                 None
             }
         }

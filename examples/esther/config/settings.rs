@@ -3,6 +3,8 @@
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
+use crate::commands;
+
 /// One row of the table.
 pub(crate) struct Setting {
     /// The environment variable; the flag is the same name in kebab case.
@@ -13,6 +15,8 @@ pub(crate) struct Setting {
     pub(crate) help: &'static str,
     /// Whether a wrong value may be repeated in a message.
     pub(crate) private: bool,
+    /// What the flag means without a value, where it may stand alone.
+    pub(crate) alone: Option<&'static str>,
 }
 
 impl Setting {
@@ -36,26 +40,33 @@ pub(crate) fn command() -> Command {
         let default = setting
             .default
             .map(|default| format!(" [default: {default}]"));
-        Arg::new(setting.name)
+        let flag = Arg::new(setting.name)
             .long(setting.flag())
             .env(setting.name)
             .hide_env_values(true)
             .value_name("VALUE")
             .global(true)
-            .help(setting.help.to_owned() + &default.unwrap_or_default())
+            .help(setting.help.to_owned() + &default.unwrap_or_default());
+        match setting.alone {
+            None => flag,
+            Some(value) => flag.num_args(0..=1).default_missing_value(value),
+        }
     });
-    Command::new("esther")
+    let command = Command::new("esther")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Esther, a phone agent that books meetings")
         .after_help("Every setting may also stand in the environment or in a file `.env`; a flag wins over the environment, and that over the file.")
-        .args(flags)
-        .subcommand(Command::new("serve").about("Takes calls: HTTP, webhooks, media sockets and the dashboard (default)"))
+        .args(flags);
+    commands::Command::add_to(command)
 }
 
 /// The flags that stood on the command line itself, by the setting's name.
 pub(crate) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static str, String)> {
     // A global flag behind a command is kept with that command.
-    let matches = matches.subcommand().map_or(matches, |(_, below)| below);
+    let mut matches = matches;
+    while let Some((_, below)) = matches.subcommand() {
+        matches = below;
+    }
     SETTINGS.iter().filter_map(move |setting| {
         (matches.value_source(setting.name) == Some(ValueSource::CommandLine))
             .then(|| matches.get_one::<String>(setting.name).cloned())
@@ -70,6 +81,7 @@ const fn row(name: &'static str, default: &'static str, help: &'static str) -> S
         default: Some(default),
         help,
         private: false,
+        alone: None,
     }
 }
 
@@ -79,6 +91,7 @@ const fn bare(name: &'static str, help: &'static str) -> Setting {
         default: None,
         help,
         private: false,
+        alone: None,
     }
 }
 
@@ -88,6 +101,7 @@ const fn private(name: &'static str, help: &'static str) -> Setting {
         default: None,
         help,
         private: true,
+        alone: None,
     }
 }
 
@@ -159,9 +173,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "https://api.nexmo.com",
         "REST base of the carrier",
     ),
+    row(
+        "VONAGE_CALLS_PER_SECOND",
+        "3",
+        "How many calls the account may begin in one second",
+    ),
     row("LEAD_STORE", "auto", "sqlite, dynamodb or auto"),
     row("CALL_STORE", "auto", "sqlite, dynamodb or auto"),
     row("DATA_DIR", "./data", "Database file, journals, spool"),
+    row(
+        "JOURNALS",
+        "off",
+        "What is kept in DATA_DIR/journals to run calls again: off, words or audio",
+    ),
+    private(
+        "JOURNAL_KEY",
+        "Seals journals and opens them: 64 hexadecimal digits",
+    ),
     row("TRANSCRIPTS_DIR", "./transcripts", "Transcript files"),
     row(
         "CALL_RECORDS_TABLE",
@@ -174,11 +202,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "esther-state",
         "DynamoDB table of everything else",
     ),
-    row(
-        "CREATE_TABLES",
-        "auto",
-        "always, never, or auto: only with a DynamoDB endpoint override",
-    ),
+    Setting {
+        alone: Some("always"),
+        ..row(
+            "CREATE_TABLES",
+            "auto",
+            "always, never, or auto: only with a DynamoDB endpoint override",
+        )
+    },
     row(
         "IDLE_NUDGE_SECONDS",
         "20",

@@ -51,6 +51,7 @@ fn nothing_given_is_a_right_configuration() {
     assert_eq!(config.idle.hangup, Some(Duration::from_secs(90)));
     assert_eq!((config.max_calls, config.drain.as_secs()), (200, 120));
     assert_eq!(config.stores.calls_table, "nova-sonic-call-records");
+    assert!(config.journals.folder.is_none());
     assert!(config.unused.is_empty());
 }
 
@@ -89,9 +90,15 @@ fn every_setting_is_read_by_its_name() {
         ("VONAGE_SIGNATURE_SECRET", "secret-of-the-signature"),
         ("VONAGE_FROM_NUMBER", "12125550100"),
         ("VONAGE_API_URL", "http://127.0.0.1:9003"),
+        ("VONAGE_CALLS_PER_SECOND", "30"),
         ("LEAD_STORE", "sqlite"),
         ("CALL_STORE", "dynamodb"),
         ("DATA_DIR", "/tmp/data"),
+        ("JOURNALS", "audio"),
+        (
+            "JOURNAL_KEY",
+            "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        ),
         ("TRANSCRIPTS_DIR", "/tmp/transcripts"),
         ("CALL_RECORDS_TABLE", "calls"),
         ("LEADS_TABLE", "leads"),
@@ -136,12 +143,20 @@ fn every_setting_is_read_by_its_name() {
     assert_eq!(config.speech.choice, SpeechChoice::NovaSonic);
     assert_eq!(config.speech.session_limit, Some(Duration::from_secs(30)));
     assert_eq!(config.vonage.applications.len(), 2);
+    let account = config.vonage.account();
+    assert_eq!(
+        account.application_id.as_ref(),
+        config.vonage.applications.first()
+    );
+    assert_eq!(account.api_url, "http://127.0.0.1:9003");
+    assert_eq!((account.limits.calls, account.limits.requests), (30, 15));
     assert_eq!(
         config.vonage.from_number.expect("given").reveal(),
         "+12125550100"
     );
     assert_eq!(config.stores.calls, StoreChoice::DynamoDb);
     assert_eq!((config.idle.nudge, config.drain), (None, Duration::ZERO));
+    assert!(config.journals.folder.is_some() && config.journals.key.is_some());
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.unused, UNUSED);
 }

@@ -33,6 +33,7 @@ pub(super) async fn change(
         return Err(wrong(problems.join(" ")));
     }
     app.vonage.configure(changed.credentials());
+    app.vonage.set_account(changed.account());
     *lock(&app) = changed;
     tracing::info!("the carrier's account was set over the API");
     Ok(Json(json!({ "success": true, "configured": true })))

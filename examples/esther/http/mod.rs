@@ -4,6 +4,8 @@ mod access;
 mod calls;
 mod channels;
 mod configure;
+mod dial;
+mod leads;
 mod page;
 mod problem;
 mod status;
@@ -27,7 +29,9 @@ use axum::{
 };
 use novavoice::{
     agent::AgentHandle,
+    lead::LeadStore,
     model::breaker::Circuit,
+    record::CallStore,
     telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
 use tower_http::{
@@ -37,13 +41,16 @@ use tower_http::{
 use tracing::Span;
 
 pub(crate) use access::Access;
+pub(crate) use leads::as_json as lead_as_json;
 use problem::Problem;
 
 use crate::{
     calls::Calls,
     config::VonageSettings,
     metrics::Metrics,
+    permission::Permission,
     speech::{Announcement, StandIn},
+    stores::Recording,
 };
 
 /// What the routes work with. Cheap to clone; clones share everything.
@@ -55,6 +62,12 @@ pub(crate) struct App {
     pub(crate) agent: AgentHandle,
     /// The record of calls.
     pub(crate) calls: Calls,
+    /// The store of calls.
+    pub(crate) store: Arc<dyn CallStore>,
+    /// The store of leads.
+    pub(crate) leads: Arc<dyn LeadStore>,
+    /// Where what is said goes, to see how that is.
+    pub(crate) recording: Option<Recording>,
     /// How many calls run at once.
     pub(crate) max_calls: usize,
     /// Which model speaks.
@@ -71,6 +84,8 @@ pub(crate) struct App {
     pub(crate) vonage: Vonage,
     /// The account there, as it was given last.
     pub(crate) account: Arc<Mutex<VonageSettings>>,
+    /// Whether somebody may be called.
+    pub(crate) permission: Permission,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -110,7 +125,12 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/calls/active", get(calls::active))
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
-        .route("/calls/{uuid}/hangup", post(calls::hang_up))
+        .route("/calls/{uuid}/hangup", post(dial::hang_up))
+        .route("/calls/{uuid}/transfer", post(dial::transfer))
+        .route("/call/simple", post(dial::simple))
+        .route("/call/ai", post(dial::ai))
+        .route("/leads", get(leads::list))
+        .route("/leads/{phone}", get(leads::show).patch(leads::change))
         .route("/channels", get(channels::list).post(channels::create))
         .route("/configure", get(configure::show).post(configure::change))
         .merge(page::routes())

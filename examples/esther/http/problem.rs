@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use novavoice::{ProviderError, ProviderErrorKind};
 use serde_json::{Value, json};
 
 /// What went wrong with a request.
@@ -16,6 +17,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     retry_after: Option<u32>,
+    /// Members beside those of every problem.
+    more: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
@@ -25,12 +28,39 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after: None,
+            more: Vec::new(),
         }
+    }
+
+    /// With a member of its own kind.
+    pub(crate) fn with(mut self, name: &'static str, value: Value) -> Self {
+        self.more.push((name, value));
+        self
     }
 
     /// What was asked for is not there.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A store did not do what it was asked.
+    pub(crate) fn of_store(error: &ProviderError) -> Self {
+        tracing::warn!(error = error as &dyn std::error::Error, "a store failed");
+        match error.kind() {
+            kind if kind.is_retryable() => Self::busy("The store does not answer.", STORE_PAUSE),
+            ProviderErrorKind::NotFound | ProviderErrorKind::Unauthorized => Self::busy(
+                "The store is not set up: `esther check` says what is missing.",
+                STORE_PAUSE,
+            ),
+            ProviderErrorKind::Protocol => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error
+                    .detail()
+                    .unwrap_or("The record cannot be read.")
+                    .to_owned(),
+            ),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The store failed."),
+        }
     }
 
     /// Not now; to be tried again after `seconds`.
@@ -44,12 +74,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in self.more {
+            body[name] = value;
+        }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
@@ -124,6 +157,8 @@ fn usual_detail(status: StatusCode) -> &'static str {
     }
 }
 
+/// Seconds after which a store may be back.
+const STORE_PAUSE: u32 = 5;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// A sentence; longer texts are no details.
 const LONGEST_DETAIL: usize = 500;

@@ -47,9 +47,17 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let stood_in = app.stand_in.as_ref().map_or(0, |both| both.calls_taken());
     let circuit_open = app.circuit.as_ref().is_some_and(Circuit::is_open);
-    let text = app
-        .metrics
-        .render(app.agent.counts(), &app.sockets, stood_in, circuit_open);
+    let spool = app
+        .recording
+        .as_ref()
+        .and_then(|recording| recording.spool());
+    let text = app.metrics.render(
+        app.agent.counts(),
+        &app.sockets,
+        stood_in,
+        circuit_open,
+        spool.as_ref(),
+    );
     ([(header::CONTENT_TYPE, PROMETHEUS)], text)
 }
 

@@ -3,6 +3,8 @@
 mod access;
 mod calls;
 mod configure;
+mod dial;
+mod leads;
 
 use axum::{
     body::{Body, Bytes},
@@ -13,9 +15,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
 use novavoice::{
     agent::VoiceAgent,
-    call::CallId,
+    call::{CallId, CallStatus, Outcome},
     conversation::AgentState,
+    lead::{Lead, MemoryLeads, PhoneNumber},
     model::scripted::{Script, Scripted},
+    record::MemoryCalls,
     telephony::{
         browser::BrowserConfig,
         channel::ChannelTokens,
@@ -28,12 +32,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{page::FILES, status::OPENAPI, *};
-use crate::calls::tests::{info, line, summary};
+use crate::calls::tests::{NOW, info, line, summary};
 
 const TOKEN: &str = "a-token-for-tests";
 
 /// Guarded paths with the methods they take, as the documents name them.
-const GUARDED: [(&str, &str); 14] = [
+const GUARDED: [(&str, &str); 20] = [
     ("GET", "/"),
     ("GET", "/app.js"),
     ("GET", "/metrics"),
@@ -44,6 +48,12 @@ const GUARDED: [(&str, &str); 14] = [
     ("GET", "/calls/a-call"),
     ("GET", "/calls/a-call/events"),
     ("POST", "/calls/a-call/hangup"),
+    ("GET", "/leads"),
+    ("GET", "/leads/2125550101"),
+    ("PATCH", "/leads/2125550101"),
+    ("POST", "/calls/a-call/transfer"),
+    ("POST", "/call/simple"),
+    ("POST", "/call/ai"),
     ("GET", "/channels"),
     ("POST", "/channels"),
     ("GET", "/configure"),
@@ -107,6 +117,9 @@ fn fixture(token: Option<&str>) -> App {
         access: Arc::new(Access::new(token, "https://esther.example.org")),
         agent: idle_agent(),
         calls: Calls::default(),
+        store: Arc::new(MemoryCalls::new()),
+        leads: Arc::new(MemoryLeads::new()),
+        recording: None,
         max_calls: 2,
         speech: Announcement {
             name: "scripted",
@@ -119,6 +132,7 @@ fn fixture(token: Option<&str>) -> App {
         circuit: None,
         vonage: Vonage::new(VonageConfig::default()).expect("a right configuration"),
         account: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
+        permission: Permission::always(),
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }
@@ -188,6 +202,12 @@ async fn every_refusal_is_a_problem() {
         ("GET", "/calls?limit=201", StatusCode::BAD_REQUEST),
         ("GET", "/calls?limit=+5", StatusCode::BAD_REQUEST),
         ("GET", "/calls?cursor=elsewhere", StatusCode::BAD_REQUEST),
+        ("GET", "/calls?status=odd", StatusCode::BAD_REQUEST),
+        ("GET", "/calls?phone=nobody", StatusCode::BAD_REQUEST),
+        ("GET", "/calls?from=yesterday", StatusCode::BAD_REQUEST),
+        ("GET", "/leads/nobody", StatusCode::BAD_REQUEST),
+        ("GET", "/leads/2125550199", StatusCode::NOT_FOUND),
+        ("GET", "/leads?limit=many", StatusCode::BAD_REQUEST),
         ("DELETE", "/calls", StatusCode::METHOD_NOT_ALLOWED),
         ("POST", "/health", StatusCode::METHOD_NOT_ALLOWED),
     ];
@@ -270,13 +290,19 @@ async fn the_document_names_every_route_that_exists() {
     let router = super::app(app.clone(), peers);
     app.calls.started(&info("a-call"));
     app.calls.ended(&CallId::new("a-call"), &summary());
+    let lead = PhoneNumber::parse("2125550101").expect("a number");
+    app.leads.upsert(Lead::new(lead)).await.expect("kept");
     let paths = document["paths"].as_object().expect("paths");
     let mut documented = Vec::new();
     for (path, operations) in paths {
         let operations = operations.as_object().expect("operations");
         for method in operations.keys().filter(|key| *key != "parameters") {
             let method = method.to_ascii_uppercase();
-            documented.push((method.clone(), path.replace("{uuid}", "a-call")));
+            documented.push((
+                method.clone(),
+                path.replace("{uuid}", "a-call")
+                    .replace("{phone}", "2125550101"),
+            ));
         }
     }
     for (method, path) in &documented {

@@ -20,6 +20,7 @@ struct Running {
     stop: watch::Sender<Stop>,
     task: JoinHandle<anyhow::Result<()>>,
     transcripts: TempDir,
+    _data: TempDir,
 }
 
 impl Running {
@@ -27,10 +28,15 @@ impl Running {
     async fn start(environment: &[(&str, &str)]) -> Self {
         let transcripts = TempDir::new().expect("a temporary folder");
         let folder = transcripts.path().to_str().expect("a plain path");
+        let data = TempDir::new().expect("a temporary folder");
+        let data_dir = data.path().to_str().expect("a plain path");
         let usual = [
             ("PORT", "0"),
             ("SPEECH_MODEL", "local"),
             ("TRANSCRIPTS_DIR", folder),
+            ("DATA_DIR", data_dir),
+            ("CALL_STORE", "sqlite"),
+            ("LEAD_STORE", "sqlite"),
         ];
         let config = config::tests::with(&[&usual, environment].concat());
         let service = Service::start(config).await.expect("it starts");
@@ -44,6 +50,7 @@ impl Running {
             stop,
             task: tokio::spawn(service.run(stopping)),
             transcripts,
+            _data: data,
         }
     }
 

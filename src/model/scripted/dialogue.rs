@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    FIRST_WORDS,
     ear::{Ear, Heard},
     script::{Script, sentences},
     tones::speak,
@@ -13,6 +14,7 @@ use crate::{
     audio::{AudioFrame, SampleRate},
     model::{ModelCommand, ModelEvent, ReplyId, SessionSeed},
     tool::{ToolCall, ToolCallId},
+    transcript::collapse_white_space,
 };
 
 /// One session, as a value.
@@ -81,8 +83,8 @@ impl Dialogue {
         match command {
             ModelCommand::Audio(frame) => self.on_audio(&frame),
             ModelCommand::History(history) => self.line = self.script.position_after(&history),
-            // What it says is not understood, like everything else that is said.
-            ModelCommand::Text(_) => self.on_text(),
+            // What it says is not understood, like everything else that is said, but for one thing.
+            ModelCommand::Text(text) => self.on_text(&text),
             ModelCommand::ToolResult(result) => self.on_result(&result.id),
             ModelCommand::Finish => self.on_finish(),
         }
@@ -133,11 +135,18 @@ impl Dialogue {
         }
     }
 
-    fn on_text(&mut self) {
+    fn on_text(&mut self, text: &str) {
         if let Some(length) = self.ear.end_turn() {
             self.caller_said(length);
         }
-        self.answer();
+        match text.split_once(FIRST_WORDS) {
+            Some((_, words)) if self.line == 0 && !words.trim().is_empty() => {
+                self.interrupt();
+                self.say(&collapse_white_space(words));
+                self.line = 1 % self.script.lines().len().max(1);
+            }
+            _ => self.answer(),
+        }
     }
 
     fn on_finish(&mut self) {
@@ -188,13 +197,17 @@ impl Dialogue {
     }
 
     fn speak(&mut self) {
-        let Some(line) = self.script.lines().get(self.line) else {
+        let Some(line) = self.script.lines().get(self.line).cloned() else {
             return;
         };
+        self.say(&line);
+        self.line = (self.line + 1) % self.script.lines().len();
+    }
+
+    fn say(&mut self, words: &str) {
         self.replies += 1;
         let id = ReplyId(self.replies);
-        self.reply = Some(Reply::new(id, line, self.rate, self.ear.now()));
-        self.line = (self.line + 1) % self.script.lines().len();
+        self.reply = Some(Reply::new(id, words, self.rate, self.ear.now()));
     }
 
     /// Stops the reply that is being played, if one is.

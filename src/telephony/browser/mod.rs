@@ -21,11 +21,13 @@ use self::wire::Control;
 use crate::{
     call::CallId,
     error::ProviderError,
+    lead::PhoneNumber,
     private::Private,
     telephony::{
-        Leg, Telephony,
+        DialOptions, Dialled, Leg, Telephony,
         admission::Admission,
         arrivals::Arrivals,
+        cannot_dial,
         channel::ChannelTokens,
         socket::{self, Dialect, Greeting, SocketConfig, Sockets},
     },
@@ -147,6 +149,14 @@ impl Browser {
 impl Telephony for Browser {
     async fn answer(&self) -> Result<Leg, ProviderError> {
         self.0.arrivals.answer().await
+    }
+
+    fn can_dial(&self) -> bool {
+        false
+    }
+
+    async fn dial(&self, _: &PhoneNumber, _: DialOptions) -> Result<Dialled, ProviderError> {
+        Err(cannot_dial("browser"))
     }
 }
 

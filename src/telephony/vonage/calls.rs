@@ -9,7 +9,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::leg::Signal;
-use crate::call::{CallId, Direction, Party};
+use crate::{
+    answer::CarrierVerdict,
+    call::{CallId, Direction, Party},
+    telephony::CallEvent,
+};
 
 /// The calls of this node, a bounded number of them.
 #[derive(Debug, Default)]
@@ -40,6 +44,8 @@ struct Call {
     /// The lost sockets by their leg ids, and the how-manieth of the call each one was.
     lost: Vec<(String, u32)>,
     leg: Option<mpsc::Sender<Signal>>,
+    /// What machine detection said before there was a leg to tell.
+    answered_by: Option<CarrierVerdict>,
     touched: Instant,
 }
 
@@ -114,6 +120,10 @@ impl Calls {
             Some(leg) if !leg.is_closed() => Place::Join(leg.clone()),
             _ => {
                 let (leg, signals) = mpsc::channel(SIGNALS);
+                if let Some(verdict) = call.answered_by.take() {
+                    // A new channel has room.
+                    let _ = leg.try_send(Signal::Report(CallEvent::AnsweredBy(verdict)));
+                }
                 call.leg = Some(leg);
                 Place::Start(signals, call.facts.clone())
             }
@@ -160,13 +170,32 @@ impl Calls {
         }
     }
 
-    /// We hung up the call or passed it on: whatever happens to its sockets is no accident.
-    pub(super) fn released(&mut self, id: &str) {
-        if let Some(call) = self.calls.get_mut(&key(id))
-            && matches!(call.life, Life::Live | Life::Failed)
-        {
+    /// We hung up the call or passed it on: whatever happens to its sockets is no accident. Says
+    /// whether it was live.
+    pub(super) fn released(&mut self, id: &str) -> bool {
+        let Some(call) = self.calls.get_mut(&key(id)) else {
+            return false;
+        };
+        let was_live = call.life == Life::Live;
+        if matches!(call.life, Life::Live | Life::Failed) {
             call.life = Life::Released;
         }
+        was_live
+    }
+
+    /// The call was to be passed on, and stays with us after all.
+    pub(super) fn kept(&mut self, id: &str) {
+        if let Some(call) = self.calls.get_mut(&key(id))
+            && call.life == Life::Released
+        {
+            call.life = Life::Live;
+        }
+    }
+
+    /// Whether the carrier has said that a call is over.
+    pub(super) fn is_over(&self, id: &str) -> bool {
+        let call = self.calls.get(&key(id));
+        call.is_some_and(|call| call.life == Life::Over)
     }
 
     /// The agent of the call has failed: the loss of its sockets is no accident, and the caller
@@ -191,6 +220,21 @@ impl Calls {
     pub(super) fn is_live(&self, id: &str) -> bool {
         let call = self.calls.get(&key(id));
         call.is_some_and(|call| call.life == Life::Live)
+    }
+
+    /// Machine detection has said something of a call. Answers with the leg that is to know; where
+    /// there is none yet, the one to come will.
+    pub(super) fn answered_by(
+        &mut self,
+        id: &str,
+        verdict: CarrierVerdict,
+    ) -> Option<mpsc::Sender<Signal>> {
+        let call = self.calls.get_mut(&key(id))?;
+        let leg = call.leg.clone().filter(|leg| !leg.is_closed());
+        if leg.is_none() {
+            call.answered_by = Some(verdict);
+        }
+        leg
     }
 
     /// Where the leg of a call takes signals, while it lives.
@@ -226,6 +270,7 @@ impl Calls {
             life: Life::Live,
             lost: Vec::new(),
             leg: None,
+            answered_by: None,
             touched: now,
             facts,
         };
@@ -272,7 +317,7 @@ impl Call {
 }
 
 /// Vonage writes the id of one leg with hyphens here and without them there.
-fn key(id: &str) -> String {
+pub(super) fn key(id: &str) -> String {
     id.chars()
         .filter(|c| *c != '-')
         .map(|c| c.to_ascii_lowercase())
@@ -372,6 +417,30 @@ mod tests {
         assert!(matches!(calls.opened(facts("a"), now), Place::Start(..)));
         calls.over("a", now);
         assert!(matches!(calls.opened(facts("a"), now), Place::Over));
+    }
+
+    /// The verdict may be there before the media socket is.
+    #[test]
+    fn a_verdict_that_comes_before_the_leg_waits_for_it() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("a"), || true, now);
+        assert!(calls.answered_by("a", CarrierVerdict::Machine).is_none());
+        let Place::Start(mut signals, _) = calls.opened(facts("a"), now) else {
+            panic!("the first socket starts a leg");
+        };
+        let early = signals.try_recv().ok();
+        assert!(matches!(
+            early,
+            Some(Signal::Report(CallEvent::AnsweredBy(
+                CarrierVerdict::Machine
+            )))
+        ));
+        assert!(calls.answered_by("a", CarrierVerdict::BeepStart).is_some());
+        assert!(
+            calls
+                .answered_by("unknown", CarrierVerdict::Human)
+                .is_none()
+        );
     }
 
     /// Vonage checklist 45: ids with and without hyphens name the same leg.

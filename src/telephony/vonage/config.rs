@@ -4,7 +4,10 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
-use super::signature::{Verifier, VerifierConfig};
+use super::{
+    Account,
+    signature::{Verifier, VerifierConfig},
+};
 use crate::{
     audio::SampleRate,
     call::CallId,
@@ -21,6 +24,9 @@ pub struct VonageConfig {
     pub public_url: String,
     /// Whose webhooks are believed; [`Vonage::configure`](super::Vonage::configure) changes it.
     pub credentials: Credentials,
+    /// With what calls are placed and steered; [`Vonage::set_account`](super::Vonage::set_account)
+    /// changes it. Default: nothing, so calls are only taken.
+    pub account: Account,
     /// Takes unsigned webhooks while there is no signature secret. Only for a service that
     /// nobody but the machine itself can reach. Default: no, so without a secret every webhook is
     /// refused.
@@ -67,6 +73,7 @@ impl Default for VonageConfig {
         Self {
             public_url: "http://127.0.0.1:3000".to_owned(),
             credentials: Credentials::default(),
+            account: Account::default(),
             allow_unsigned: false,
             tokens: ChannelTokens::default(),
             rate: SampleRate::Hz16000,

@@ -102,7 +102,7 @@ pub(super) fn check(config: &VonageConfig) -> Result<(), ProviderError> {
     Ok(())
 }
 
-fn events_url(config: &VonageConfig, direction: Direction) -> String {
+pub(super) fn events_url(config: &VonageConfig, direction: Direction) -> String {
     let base = config.public_url.trim_end_matches('/');
     match direction {
         Direction::Inbound => format!("{base}/webhooks/events"),

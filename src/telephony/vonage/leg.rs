@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::{
     sync::mpsc,
-    time::{interval_at, sleep_until},
+    time::{interval_at, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::{self, protocol::frame::coding::CloseCode};
 
 use super::{
     Vonage,
+    acts::{Act, Acts},
     outbox::{HungUp, Marks, Out, Outbox},
     wire,
 };
@@ -20,6 +21,7 @@ use crate::{
     call::CallId,
     clock,
     duplex::Port,
+    error::ProviderError,
     telephony::{
         CallCommand, CallEvent,
         socket::{Connection, End, Feed, Inbound, Reader, Writer},
@@ -32,6 +34,8 @@ pub(super) enum Signal {
     Attach(Box<Attachment>),
     /// The carrier was told to open another socket.
     Reconnecting,
+    /// To be passed on to the agent.
+    Report(CallEvent),
     /// The call is over.
     Over,
 }
@@ -40,7 +44,7 @@ impl Signal {
     pub(super) fn into_attachment(self) -> Option<Attachment> {
         match self {
             Self::Attach(attachment) => Some(*attachment),
-            Self::Reconnecting | Self::Over => None,
+            Self::Reconnecting | Self::Report(_) | Self::Over => None,
         }
     }
 }
@@ -61,8 +65,15 @@ pub(super) struct LegTask {
     port: Port<CallCommand, CallEvent>,
     signals: mpsc::Receiver<Signal>,
     outbox: Outbox,
+    acts: Acts,
     /// When the carrier was last told to open another socket.
     reconnecting: Option<Instant>,
+}
+
+/// Where what the agent wants goes: to the socket, or past it to the carrier.
+struct Mouth<'a> {
+    outbox: &'a mut Outbox,
+    acts: &'a Acts,
 }
 
 enum Parting {
@@ -85,6 +96,7 @@ impl LegTask {
         signals: mpsc::Receiver<Signal>,
     ) -> Self {
         Self {
+            acts: Acts::new(vonage.clone(), id.clone()),
             vonage,
             id,
             rate,
@@ -106,13 +118,13 @@ impl LegTask {
             match parting {
                 Parting::Over => close(connection, "the call is over"),
                 Parting::HungUp(hung_up) => {
-                    self.let_go(hung_up);
+                    self.let_go(hung_up).await;
                     close(connection, HUNG_UP);
                 }
                 // A hang-up that was on its way when something else happened is still one.
                 Parting::Replaced(attachment) => match self.outbox.hung_up() {
                     Some(hung_up) => {
-                        self.let_go(hung_up);
+                        self.let_go(hung_up).await;
                         close(connection, HUNG_UP);
                         close(attachment.connection, HUNG_UP);
                     }
@@ -125,7 +137,7 @@ impl LegTask {
                     tracing::info!(call = %self.id, ?end, "the socket of a call ended");
                     tokio::spawn(connection.finish(end));
                     match self.outbox.hung_up() {
-                        Some(hung_up) => self.let_go(hung_up),
+                        Some(hung_up) => self.let_go(hung_up).await,
                         None => next = self.detached().await,
                     }
                 }
@@ -143,11 +155,24 @@ impl LegTask {
     }
 
     /// The call ends because we want it to, which the carrier's next questions must not undo.
-    /// Before the socket closes: its loss is reported at once.
-    fn let_go(&self, hung_up: HungUp) {
-        match hung_up.apologise {
-            true => self.vonage.fail(&self.id),
-            false => self.vonage.release(&self.id),
+    /// Before the socket closes: its loss is reported at once. Where the carrier can be told, it is;
+    /// where not, a call flow without its socket has nothing left to do.
+    async fn let_go(&self, hung_up: HungUp) {
+        if hung_up.apologise {
+            return self.vonage.fail(&self.id);
+        }
+        self.vonage.release(&self.id);
+        let Ok(rest) = self.vonage.rest(Some(&self.id)) else {
+            return;
+        };
+        match timeout(REST_PATIENCE, rest.hang_up(&self.id)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(call = %self.id, %error, "hanging up by request failed: the socket closes");
+            }
+            Err(_) => {
+                tracing::warn!(call = %self.id, "hanging up by request takes too long: the socket closes");
+            }
         }
     }
 
@@ -165,7 +190,11 @@ impl LegTask {
         let listen = listen(&mut reader, &feed, &marks, self.rate, early);
         let count_misfits = |misfits: u64| (0..misfits).for_each(|_| tally.misfit());
         let (commands, outbox) = (&mut self.port.commands, &mut self.outbox);
-        let speak = speak(&mut writer, commands, outbox, ping, count_misfits);
+        let mut mouth = Mouth {
+            outbox,
+            acts: &self.acts,
+        };
+        let speak = speak(&mut writer, commands, &mut mouth, ping, count_misfits);
         tokio::pin!(listen, speak);
         loop {
             tokio::select! {
@@ -177,6 +206,7 @@ impl LegTask {
                     }
                     Signal::Attach(next) => refuse(*next),
                     Signal::Reconnecting => self.reconnecting = Some(clock::now()),
+                    Signal::Report(event) => report(&self.port.events, event),
                     Signal::Over => return Parting::Over,
                 },
             }
@@ -202,15 +232,16 @@ impl LegTask {
                     }
                     Signal::Attach(next) => refuse(*next),
                     Signal::Reconnecting => deadline = deadline.max(clock::now() + long),
+                    Signal::Report(event) => report(&self.port.events, event),
                     Signal::Over => return None,
                 },
                 command = self.port.commands.recv() => match command {
                     Some(CallCommand::HangUp { apologise }) => {
-                        self.let_go(HungUp { apologise });
+                        self.let_go(HungUp { apologise }).await;
                         return None;
                     }
                     None => {
-                        self.let_go(DROPPED);
+                        self.let_go(DROPPED).await;
                         return None;
                     }
                     // Nobody hears it: it is as if the old socket had lost it.
@@ -218,10 +249,10 @@ impl LegTask {
                         CallCommand::Play(_)
                         | CallCommand::Mark(_)
                         | CallCommand::Clear
-                        | CallCommand::Show(_)
-                        | CallCommand::Transfer { .. }
-                        | CallCommand::SendDtmf(_),
+                        | CallCommand::Show(_),
                     ) => {}
+                    Some(CallCommand::Transfer { to }) => self.acts.push(Act::Transfer(to)),
+                    Some(CallCommand::SendDtmf(keys)) => self.acts.push(Act::Press(keys)),
                 },
                 () = sleep_until(deadline.into()) => return None,
             }
@@ -289,7 +320,7 @@ fn understand(text: &str, feed: &Feed, marks: &Marks) -> Option<CallEvent> {
 async fn speak(
     writer: &mut Writer<'_>,
     commands: &mut mpsc::Receiver<CallCommand>,
-    outbox: &mut Outbox,
+    mouth: &mut Mouth<'_>,
     ping: Duration,
     count_misfits: impl Fn(u64),
 ) -> Parting {
@@ -301,7 +332,7 @@ async fn speak(
                 if count == 0 {
                     return Parting::HungUp(DROPPED);
                 }
-                batch.drain(..).for_each(|command| outbox.push(command));
+                batch.drain(..).for_each(|command| mouth.outbox.push(command));
             }
             _ = pings.tick() => {
                 if let Err(end) = writer.ping().await {
@@ -309,12 +340,12 @@ async fn speak(
                 }
             }
         }
-        let emptied = empty(outbox, writer, commands).await;
-        count_misfits(outbox.take_misfits());
+        let emptied = empty(mouth, writer, commands).await;
+        count_misfits(mouth.outbox.take_misfits());
         if let Err(end) = emptied {
             return Parting::Lost(end);
         }
-        if let Some(hung_up) = outbox.hung_up() {
+        if let Some(hung_up) = mouth.outbox.hung_up() {
             return Parting::HungUp(hung_up);
         }
     }
@@ -322,23 +353,34 @@ async fn speak(
 
 /// Writes the outbox. Where the socket is slow, a clear that comes meanwhile still overtakes.
 async fn empty(
-    outbox: &mut Outbox,
+    mouth: &mut Mouth<'_>,
     writer: &mut Writer<'_>,
     commands: &mut mpsc::Receiver<CallCommand>,
 ) -> Result<(), End> {
-    while let Some(message) = outbox.pop() {
+    while let Some(message) = mouth.outbox.pop() {
         let message = match message {
             Out::Audio(pcm) => tungstenite::Message::Binary(pcm),
             Out::Text(text) => tungstenite::Message::text(text),
+            Out::Act(act) => {
+                mouth.acts.push(act);
+                continue;
+            }
         };
         writer.feed(message).await?;
-        while outbox.len() < MAX_QUEUED
+        while mouth.outbox.len() < MAX_QUEUED
             && let Ok(command) = commands.try_recv()
         {
-            outbox.push(command);
+            mouth.outbox.push(command);
         }
     }
     writer.flush().await
+}
+
+/// What failed is told where there is room: the events of a call that nobody reads end it anyway.
+fn report(events: &mpsc::Sender<Result<CallEvent, ProviderError>>, event: CallEvent) {
+    if events.try_send(Ok(event)).is_err() {
+        tracing::warn!("nobody takes the news of a request that failed");
+    }
 }
 
 fn close(connection: Connection, reason: &'static str) {
@@ -348,6 +390,8 @@ fn close(connection: Connection, reason: &'static str) {
 /// Five seconds of frames: far more than an agent is ahead of the ear, and room to see a clear
 /// that waits behind them. Past that the agent has to wait.
 const MAX_QUEUED: usize = 256;
+/// How long the end of a call may wait for the carrier's word.
+const REST_PATIENCE: Duration = Duration::from_secs(3);
 const HUNG_UP: &str = "the agent hung up";
 /// Whoever drops a leg has nothing to say.
 const DROPPED: HungUp = HungUp { apologise: false };

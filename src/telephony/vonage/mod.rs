@@ -23,7 +23,15 @@ pub use router::{router, webhooks};
 
 mod replies;
 
+mod account;
+pub use account::Account;
+
+mod acts;
 mod calls;
+
+mod placed;
+
+mod dial;
 
 mod flow;
 
@@ -37,6 +45,8 @@ pub mod webhook;
 
 pub mod ncco;
 
+pub mod rest;
+
 pub mod wire;
 
 use std::{
@@ -49,30 +59,39 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio::sync::broadcast;
+use tokio::sync::{
+    broadcast,
+    mpsc::{self, error::TrySendError},
+    watch,
+};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::{
+    account::Dialling,
     calls::{Calls, Facts, Place},
     leg::{Attachment, LegTask, Signal},
+    placed::Placed,
     replies::Replies,
+    rest::Limiter,
     signature::Verifier,
     webhook::Event,
     wire::{Connected, WireError},
 };
 use crate::{
+    answer::CarrierVerdict,
     call::{CallId, CallInfo, Direction, LegCapabilities, Party},
     clock,
     duplex::Duplex,
     error::ProviderError,
+    lead::PhoneNumber,
     telephony::{
-        Leg, Telephony,
+        CallEvent, CallProgress, DialOptions, Dialled, Leg, Telephony,
         arrivals::Arrivals,
         socket::{Connection, Dialect, Feed, Greeting, Visitor},
     },
 };
 
-/// Callers on the phone, by way of Vonage. Cheap to clone.
+/// Callers on the phone, and people to call, by way of Vonage. Cheap to clone.
 #[derive(Clone)]
 pub struct Vonage(Arc<Inner>);
 
@@ -83,6 +102,12 @@ struct Inner {
     replies: Mutex<Replies>,
     arrivals: Arrivals,
     events: broadcast::Sender<Arc<Event>>,
+    dialling: RwLock<Dialling>,
+    limiter: Arc<Limiter>,
+    placed: Mutex<Placed>,
+    /// How many requests for calls were not answered yet.
+    asking: watch::Sender<usize>,
+    progress: broadcast::Sender<CallProgress>,
 }
 
 /// Whose webhooks are believed; changes with the credentials.
@@ -102,6 +127,8 @@ impl Vonage {
         flow::check(&config)?;
         let credentials = config.credentials.clone();
         let (events, _) = broadcast::channel(EVENTS);
+        let limiter = Arc::new(Limiter::new(config.account.limits));
+        let dialling = Dialling::of(config.account.clone(), Arc::clone(&limiter));
         Ok(Self(Arc::new(Inner {
             trust: RwLock::new(Trust {
                 verifier: Arc::new(credentials.verifier()),
@@ -112,6 +139,11 @@ impl Vonage {
             replies: Mutex::default(),
             arrivals: Arrivals::new("vonage"),
             events,
+            dialling: RwLock::new(dialling),
+            limiter,
+            placed: Mutex::default(),
+            asking: watch::Sender::new(0),
+            progress: broadcast::Sender::new(EVENTS),
         })))
     }
 
@@ -130,6 +162,26 @@ impl Vonage {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.trust().0
+    }
+
+    /// Replaces what calls are placed and steered with. The rate limits stay those that it was
+    /// made with.
+    pub fn set_account(&self, account: Account) {
+        let dialling = Dialling::of(account, Arc::clone(&self.0.limiter));
+        let mut place = self
+            .0
+            .dialling
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = dialling;
+    }
+
+    /// What becomes of calls that were placed, by this node or, where their events come here, by
+    /// another: each step once and in order. A receiver that falls a thousand steps behind misses
+    /// some and is told so.
+    #[must_use]
+    pub fn progress(&self) -> broadcast::Receiver<CallProgress> {
+        self.0.progress.subscribe()
     }
 
     /// What event webhooks report from now on, every event at least once and duplicates included.
@@ -168,6 +220,15 @@ impl Vonage {
         &self.0.config
     }
 
+    fn dialling(&self) -> Dialling {
+        let dialling = self.0.dialling.read();
+        dialling.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn placed(&self) -> MutexGuard<'_, Placed> {
+        self.0.placed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn trust(&self) -> (Credentials, Arc<Verifier>) {
         let trust = self.0.trust.read().unwrap_or_else(PoisonError::into_inner);
         (trust.credentials.clone(), Arc::clone(&trust.verifier))
@@ -200,11 +261,15 @@ impl Vonage {
 
     /// Tells the leg of a call something, as soon as it listens.
     fn signal(&self, call: &str, signal: Signal) {
-        let Some(leg) = self.calls().leg(call) else {
-            return;
-        };
-        if let Err(tokio::sync::mpsc::error::TrySendError::Full(signal)) = leg.try_send(signal) {
-            tokio::spawn(async move { leg.send(signal).await });
+        if let Some(leg) = self.calls().leg(call) {
+            send(leg, signal);
+        }
+    }
+
+    /// Tells the leg of a call what machine detection says, now or once there is one.
+    fn answered_by(&self, call: &str, verdict: CarrierVerdict) {
+        if let Some(leg) = self.calls().answered_by(call, verdict) {
+            send(leg, Signal::Report(CallEvent::AnsweredBy(verdict)));
         }
     }
 
@@ -251,23 +316,23 @@ impl Vonage {
         }
     }
 
-    async fn begin(
-        self,
-        attachment: Attachment,
-        signals: tokio::sync::mpsc::Receiver<Signal>,
-        facts: Facts,
-    ) {
+    async fn begin(self, attachment: Attachment, signals: mpsc::Receiver<Signal>, facts: Facts) {
         let rate = attachment.rate;
         let mut info = CallInfo::new(facts.id, facts.direction, clock::wall(), rate);
         (info.remote, info.local) = match facts.direction {
             Direction::Inbound => (facts.from, facts.to),
             Direction::Outbound => (facts.to, facts.from),
         };
+        if facts.direction == Direction::Outbound {
+            let attached = self.attached(&info.id).await;
+            (info.instructions, info.greeting) = (attached.instructions, attached.greeting);
+        }
+        let can_act = self.check_account().is_ok();
         info.leg = LegCapabilities {
             marks: true,
             text: false,
-            transfer: false,
-            dtmf: false,
+            transfer: can_act,
+            dtmf: can_act,
         };
         let id = info.id.clone();
         let (duplex, port) = Duplex::pair(Feed::DEPTH);
@@ -281,6 +346,13 @@ impl Vonage {
     }
 }
 
+/// Tells a leg something, as soon as it listens.
+fn send(leg: mpsc::Sender<Signal>, signal: Signal) {
+    if let Err(TrySendError::Full(signal)) = leg.try_send(signal) {
+        tokio::spawn(async move { leg.send(signal).await });
+    }
+}
+
 async fn turn_away(connection: Connection) {
     let reason = "nobody answers";
     connection.close(CloseCode::Again, reason).await;
@@ -290,6 +362,14 @@ async fn turn_away(connection: Connection) {
 impl Telephony for Vonage {
     async fn answer(&self) -> Result<Leg, ProviderError> {
         self.0.arrivals.answer().await
+    }
+
+    fn can_dial(&self) -> bool {
+        true
+    }
+
+    async fn dial(&self, to: &PhoneNumber, options: DialOptions) -> Result<Dialled, ProviderError> {
+        self.dial_agent(to, options).await
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::wire;
+use super::{acts::Act, wire};
 use crate::{
     audio::{AudioFrame, SampleRate},
     telephony::{CallCommand, MarkId},
@@ -40,12 +40,15 @@ pub(super) enum Out {
     Audio(Bytes),
     /// A text message: a command.
     Text(String),
+    /// Nothing for the socket: a request to the carrier, once everything before it was written.
+    Act(Act),
 }
 
 #[derive(Debug, PartialEq)]
 enum Queued {
     Frame(Bytes),
     Mark(MarkId),
+    Act(Act),
     Clear,
 }
 
@@ -77,8 +80,10 @@ impl Outbox {
             CallCommand::Mark(mark) => self.queue.push_back(Queued::Mark(mark)),
             CallCommand::Clear => self.clear(),
             CallCommand::HangUp { apologise } => self.hung_up = Some(HungUp { apologise }),
-            // This leg says that it shows no text, transfers nobody and presses no keys.
-            CallCommand::Show(_) | CallCommand::Transfer { .. } | CallCommand::SendDtmf(_) => {}
+            CallCommand::Transfer { to } => self.queue.push_back(Queued::Act(Act::Transfer(to))),
+            CallCommand::SendDtmf(keys) => self.queue.push_back(Queued::Act(Act::Press(keys))),
+            // This leg says that it shows no text.
+            CallCommand::Show(_) => {}
         }
     }
 
@@ -94,6 +99,7 @@ impl Outbox {
                 self.audible = true;
                 Out::Text(wire::notify(mark))
             }
+            Queued::Act(act) => Out::Act(act),
             Queued::Clear => {
                 self.audible = false;
                 Out::Text(wire::CLEAR.to_owned())
@@ -117,7 +123,7 @@ impl Outbox {
 
     /// The socket is gone, and with it everything that it had not played.
     pub(super) fn reset(&mut self) {
-        self.queue.clear();
+        self.queue.retain(|queued| matches!(queued, Queued::Act(_)));
         self.marks.cancel();
         self.audible = false;
     }
@@ -134,10 +140,11 @@ impl Outbox {
 
     fn clear(&mut self) {
         let clearing = self.queue.contains(&Queued::Clear);
-        self.queue.clear();
+        // What is no sound is not taken back by silence.
+        self.queue.retain(|queued| matches!(queued, Queued::Act(_)));
         self.marks.cancel();
         if clearing || self.audible {
-            self.queue.push_back(Queued::Clear);
+            self.queue.push_front(Queued::Clear);
         }
     }
 }

@@ -17,9 +17,10 @@ use super::{
     leg::Signal,
     ncco::{Ncco, NccoError},
     replies::Reply,
-    webhook::{AnswerRequest, Event, Status, StatusEvent, classify, region_base},
+    webhook::{AnswerRequest, Event, Status, StatusEvent, SubState, classify, region_base},
 };
 use crate::{
+    answer::CarrierVerdict,
     call::{CallId, Direction},
     clock,
     telephony::{
@@ -45,8 +46,8 @@ pub fn webhooks(vonage: &Vonage) -> Router {
     Router::new()
         .route("/webhooks/answer", answer)
         .route("/outbound/webhooks/answer", answer_outbound)
-        .route("/webhooks/events", post(event))
-        .route("/outbound/webhooks/events", post(event))
+        .route("/webhooks/events", post(event_inbound))
+        .route("/outbound/webhooks/events", post(event_outbound))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(vonage.clone())
 }
@@ -82,8 +83,25 @@ async fn answer_outbound(
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
-async fn event(State(vonage): State<Vonage>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, body).await);
+async fn event_inbound(
+    State(vonage): State<Vonage>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let inbound = Direction::Inbound;
+    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, inbound, body).await);
+    receive(&vonage, &uri, &headers, body, decide).await
+}
+
+async fn event_outbound(
+    State(vonage): State<Vonage>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let outbound = Direction::Outbound;
+    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, outbound, body).await);
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
@@ -179,6 +197,7 @@ fn answer(
         .answered(facts.clone(), has_room, clock::now());
     if admitted {
         tracing::info!(call = %facts.id, direction = direction.as_str(), "a call is connected");
+        vonage.0.limiter.socket();
         ncco(flow::connect(config, &facts, 0, clock::wall()))
     } else {
         tracing::warn!(call = %facts.id, "a call was turned away: no room");
@@ -196,10 +215,16 @@ fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
 
 /// Something happened. Whoever is interested hears of it beside; only the loss of a socket is
 /// answered with more than an acknowledgement.
-async fn report(vonage: &Vonage, body: &[u8]) -> Reply {
+async fn report(vonage: &Vonage, direction: Direction, body: &[u8]) -> Reply {
     let event = classify(body);
     let reply = match &event {
-        Event::Status(status) => happened(vonage, status).await,
+        Event::Status(status) => {
+            let is_ours = direction == Direction::Outbound;
+            let (at, now) = (clock::wall(), clock::now());
+            let steps = vonage.placed().happened(status, is_ours, at, now);
+            vonage.tell(steps);
+            happened(vonage, status).await
+        }
         Event::Error(error) => {
             tracing::warn!(
                 reason = error.reason,
@@ -226,8 +251,13 @@ async fn happened(vonage: &Vonage, event: &StatusEvent) -> Reply {
             _ => Reply::Empty,
         };
     }
+    if let Some(verdict) = verdict(event)
+        && let Some(call) = whose_leg(vonage, event)
+    {
+        vonage.answered_by(call.as_str(), verdict);
+    }
     if event.is_final()
-        && let Some(call) = ended(vonage, event)
+        && let Some(call) = whose_leg(vonage, event)
     {
         vonage.calls().over(call.as_str(), clock::now());
         vonage.signal(call.as_str(), Signal::Over);
@@ -235,9 +265,20 @@ async fn happened(vonage: &Vonage, event: &StatusEvent) -> Reply {
     Reply::Empty
 }
 
-/// The call that a final status ends: that of its leg, or of the conversation when it names no
-/// leg. Other legs come and go.
-fn ended(vonage: &Vonage, event: &StatusEvent) -> Option<CallId> {
+/// What machine detection says of the leg (Vonage: event webhook, statuses `human` and `machine`).
+fn verdict(event: &StatusEvent) -> Option<CarrierVerdict> {
+    match (&event.status, &event.sub_state) {
+        (Status::Human, _) => Some(CarrierVerdict::Human),
+        (Status::Machine, Some(SubState::BeepStart)) => Some(CarrierVerdict::BeepStart),
+        (Status::Machine, Some(SubState::BeepTimeout)) => Some(CarrierVerdict::BeepTimeout),
+        (Status::Machine, _) => Some(CarrierVerdict::Machine),
+        _ => None,
+    }
+}
+
+/// The call that a status is about: that of its leg, or of the conversation when it names no leg.
+/// Other legs come and go.
+fn whose_leg(vonage: &Vonage, event: &StatusEvent) -> Option<CallId> {
     let calls = vonage.calls();
     let facts = match (&event.about.leg, &event.about.conversation) {
         (Some(leg), _) => calls.facts(leg.as_str()),
@@ -263,6 +304,7 @@ async fn lost(vonage: &Vonage, event: &StatusEvent) -> Reply {
         Loss::Reconnect(nth) => {
             tracing::warn!(call = %facts.id, nth, "the socket of a live call was lost: connecting again");
             vonage.signal(id, Signal::Reconnecting);
+            vonage.0.limiter.socket();
             flow::connect(config, &facts, nth, clock::wall())
         }
         Loss::Apologise => {

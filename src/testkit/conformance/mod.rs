@@ -1,9 +1,10 @@
-//! The contracts of the four traits as tests that every provider runs.
+//! The contracts of the traits as tests that every provider runs.
 //!
 //! Each module has one function per sentence of its trait's contract, and each trait one function
-//! that runs them all: [`transcript_sink`], [`lead_store`], [`speech_model`] and [`telephony()`].
-//! A provider that calls it cannot forget one. They are given a closure that makes a fresh
-//! provider, and panic with the sentence that does not hold.
+//! that runs them all: [`transcript_sink`], [`call_store`], [`lead_store`], [`speech_model`] and
+//! [`telephony()`], with [`dialling`] for those that place calls too. A provider that calls it
+//! cannot forget one. They are given a closure that makes a fresh provider, and panic with the
+//! sentence that does not hold.
 //!
 //! ```
 //! use novavoice::{
@@ -26,13 +27,18 @@
 
 pub mod lead;
 pub mod model;
+pub mod record;
 pub mod telephony;
 pub mod transcript;
 
 use std::{pin::pin, time::Duration};
 
 pub use self::{
-    lead::lead_store, model::speech_model, telephony::telephony, transcript::transcript_sink,
+    lead::lead_store,
+    model::speech_model,
+    record::call_store,
+    telephony::{dialling, telephony},
+    transcript::transcript_sink,
 };
 
 /// The result of `future`, which must not take forever.

@@ -8,8 +8,12 @@ use bytes::Bytes;
 use super::soon;
 use crate::{
     audio::{AudioFrame, SampleRate},
-    call::Party,
-    telephony::{CallCommand, CallEvent, Leg, MarkId, Telephony, memory::Phone},
+    call::{Direction, Party},
+    error::ProviderErrorKind,
+    lead::PhoneNumber,
+    telephony::{
+        CallCommand, CallEvent, DialOptions, Dialled, Leg, MarkId, Telephony, memory::Phone,
+    },
 };
 
 /// The person at the far end of a call, behind the carrier.
@@ -78,6 +82,139 @@ pub async fn telephony<T: Telephony, R: RemoteParty>(make: impl AsyncFn() -> (T,
     pressing_keys_leaves_the_call_as_it_is(make().await).await;
     a_dropped_leg_hangs_up(make().await).await;
     a_call_survives_answers_that_are_given_up(make().await).await;
+    whoever_cannot_dial_says_so(make().await).await;
+}
+
+/// Somebody who can be called.
+#[async_trait]
+pub trait CalledParty: Send + Sync {
+    /// What they are once they have answered.
+    type Answered: RemoteParty;
+
+    /// Their number.
+    fn number(&self) -> PhoneNumber;
+
+    /// Answers the next call that rings.
+    async fn pick_up(&mut self) -> Self::Answered;
+}
+
+/// Runs everything about calls that are placed. `make` makes a fresh telephony that can dial, and
+/// somebody whom it reaches.
+pub async fn dialling<T: Telephony, C: CalledParty>(make: impl AsyncFn() -> (T, C)) {
+    a_call_that_is_answered_arrives_as_a_leg(make().await).await;
+    a_leg_brings_what_its_call_was_placed_with(make().await).await;
+    a_call_that_was_placed_is_talked_on_both_ways(make().await).await;
+    a_call_is_placed_though_nobody_waits_for_the_answer(make().await).await;
+}
+
+/// A call that was placed arrives with its id, as outbound, naming whom it is to.
+pub async fn a_call_that_is_answered_arrives_as_a_leg<T, C>((telephony, mut callee): (T, C))
+where
+    T: Telephony,
+    C: CalledParty,
+{
+    assert!(telephony.can_dial(), "this suite is for those who can dial");
+    let number = callee.number();
+    let dialled = dial(&telephony, &number, DialOptions::default()).await;
+    let _party = soon("it rings", callee.pick_up()).await;
+    let leg = answer(&telephony).await;
+    assert_eq!(leg.info.id, dialled.id, "the leg has the id of the call");
+    assert_eq!(leg.info.direction, Direction::Outbound);
+    let remote = leg.info.remote.as_ref().map(PhoneNumber::try_from);
+    assert_eq!(remote, Some(Ok(number)), "the leg names whom we called");
+    assert_eq!((leg.info.instructions, leg.info.greeting), (None, None));
+}
+
+/// Instructions and greeting come with the leg of their call, and with no other.
+pub async fn a_leg_brings_what_its_call_was_placed_with<T, C>((telephony, mut callee): (T, C))
+where
+    T: Telephony,
+    C: CalledParty,
+{
+    let mut given = Vec::new();
+    let mut parties = Vec::new();
+    for name in ["one", "two"] {
+        let options = DialOptions {
+            instructions: Some(format!("instructions {name}")),
+            greeting: Some(format!("greeting {name}")),
+            ..DialOptions::default()
+        };
+        let dialled = dial(&telephony, &callee.number(), options.clone()).await;
+        given.push((dialled.id, options.instructions, options.greeting));
+        parties.push(soon("it rings", callee.pick_up()).await);
+    }
+    let mut came = Vec::new();
+    let mut legs = Vec::new();
+    for _ in 0..2 {
+        let leg = answer(&telephony).await;
+        let info = leg.info.clone();
+        came.push((info.id, info.instructions, info.greeting));
+        legs.push(leg);
+    }
+    given.sort();
+    came.sort();
+    assert_eq!(came, given, "each leg has what its call was placed with");
+}
+
+/// The leg of a call that was placed is one like any other.
+pub async fn a_call_that_was_placed_is_talked_on_both_ways<T, C>((telephony, mut callee): (T, C))
+where
+    T: Telephony,
+    C: CalledParty,
+{
+    let number = callee.number();
+    dial(&telephony, &number, DialOptions::default()).await;
+    let mut party = soon("it rings", callee.pick_up()).await;
+    let mut leg = answer(&telephony).await;
+    let said = tone(leg.info.rate, OLD);
+    party.speak(said.clone()).await;
+    let voice = find(&mut leg, |event| match event {
+        CallEvent::Audio(frame) if !is_silence(frame) => Some(frame.clone()),
+        _ => None,
+    });
+    assert_eq!(voice.await, said);
+    play(&mut leg, 5, NEW).await;
+    hears(&mut leg, &mut party, |heard| count(heard, NEW) > 0).await;
+    command(&leg, CallCommand::HangUp { apologise: false }).await;
+    hangs_up(&mut leg).await;
+    soon("hanging up ends the call", party.ended()).await;
+}
+
+/// `dial` is cancel safe: what was asked for is placed.
+pub async fn a_call_is_placed_though_nobody_waits_for_the_answer<T, C>(
+    (telephony, mut callee): (T, C),
+) where
+    T: Telephony,
+    C: CalledParty,
+{
+    let number = callee.number();
+    let options = DialOptions {
+        greeting: Some("kept".to_owned()),
+        ..DialOptions::default()
+    };
+    {
+        let mut dialling = telephony.dial(&number, options);
+        // Asked for once, and given up.
+        let _ = futures::poll!(&mut dialling);
+    }
+    let _party = soon("it rings all the same", callee.pick_up()).await;
+    let leg = answer(&telephony).await;
+    assert_eq!(leg.info.greeting.as_deref(), Some("kept"));
+}
+
+/// A telephony that places no calls refuses to, as something that nobody need try again.
+pub async fn whoever_cannot_dial_says_so<T, R>((telephony, _caller): (T, R))
+where
+    T: Telephony,
+    R: RemoteParty,
+{
+    if telephony.can_dial() {
+        return;
+    }
+    let number = PhoneNumber::parse("+12125550101").expect("a number");
+    let refused = telephony.dial(&number, DialOptions::default()).await;
+    let error = refused.expect_err("it cannot dial");
+    assert_eq!(*error.kind(), ProviderErrorKind::Invalid);
 }
 
 /// Caller audio comes in order, in full frames of the leg's rate.
@@ -323,6 +460,11 @@ where
         _ => None,
     });
     assert_eq!(voice.await, tone(leg.info.rate, NEW));
+}
+
+async fn dial<T: Telephony>(telephony: &T, to: &PhoneNumber, options: DialOptions) -> Dialled {
+    let dialled = soon("a call is placed", telephony.dial(to, options)).await;
+    dialled.expect("a call can be placed")
 }
 
 async fn answer<T: Telephony>(telephony: &T) -> Leg {

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     audio::SampleRate,
     call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
+    error::ProviderErrorKind,
     transcript::{Speaker, TranscriptSink, Utterance},
 };
 
@@ -21,6 +22,11 @@ pub async fn transcript_sink<S: TranscriptSink>(
     a_call_goes_on_after_its_end(&make().await, &read).await;
     calls_run_side_by_side(&make().await, &read).await;
     calls_with_similar_ids_stay_apart(&make().await, &read).await;
+    lines_that_come_together_are_kept_like_others(&make().await, &read).await;
+    a_line_out_of_turn_is_refused(&make().await, &read).await;
+    an_end_may_be_repeated(&make().await, &read).await;
+    a_long_call_is_kept_whole(&make().await, &read).await;
+    what_is_read_back_is_what_is_kept(&make().await, &read).await;
 }
 
 /// `start` answers 0 for a new call.
@@ -155,6 +161,106 @@ pub async fn calls_with_similar_ids_stay_apart<S: TranscriptSink>(
         let kept = read(sink, &CallId::new(id)).await;
         assert_eq!(kept, [line(1, id)], "{id}");
     }
+}
+
+/// `record_all` keeps its lines as `record` would, those among them once that are there already.
+pub async fn lines_that_come_together_are_kept_like_others<S: TranscriptSink>(
+    sink: &S,
+    read: &impl AsyncFn(&S, &CallId) -> Vec<Utterance>,
+) {
+    let call = call("a");
+    start(sink, &call).await;
+    let said: Vec<_> = (1..=7).map(|seq| line(seq, "together")).collect();
+    record(sink, &call, &said[0]).await;
+    for range in [0..0, 0..3, 1..3, 0..7] {
+        let kept = sink.record_all(&call.id, &said[range]).await;
+        kept.expect("lines of a started call are kept");
+    }
+    assert_eq!(read(sink, &call.id).await, said);
+    end(sink, &call).await;
+    assert_eq!(read(sink, &call.id).await, said);
+}
+
+/// A line that leaves a gap is refused, and spoils nothing.
+pub async fn a_line_out_of_turn_is_refused<S: TranscriptSink>(
+    sink: &S,
+    read: &impl AsyncFn(&S, &CallId) -> Vec<Utterance>,
+) {
+    let call = call("a");
+    start(sink, &call).await;
+    record(sink, &call, &line(1, "one")).await;
+    for seq in [0, 3] {
+        let refused = sink.record(&call.id, &line(seq, "out of turn")).await;
+        let refused = refused.expect_err("a line out of turn is refused");
+        assert_eq!(*refused.kind(), ProviderErrorKind::Protocol, "{seq}");
+    }
+    record(sink, &call, &line(2, "two")).await;
+    let unknown = sink.record(&CallId::new("b"), &line(1, "one")).await;
+    unknown.expect_err("a line of a call that was not started is refused");
+    end(sink, &call).await;
+    assert_eq!(read(sink, &call.id).await, [line(1, "one"), line(2, "two")]);
+}
+
+/// An end whose answer was lost is repeated, and acknowledged again.
+pub async fn an_end_may_be_repeated<S: TranscriptSink>(
+    sink: &S,
+    read: &impl AsyncFn(&S, &CallId) -> Vec<Utterance>,
+) {
+    let call = call("a");
+    start(sink, &call).await;
+    record(sink, &call, &line(1, "one")).await;
+    end(sink, &call).await;
+    end(sink, &call).await;
+    assert_eq!(read(sink, &call.id).await, [line(1, "one")]);
+}
+
+/// A call of hours is kept like one of minutes.
+pub async fn a_long_call_is_kept_whole<S: TranscriptSink>(
+    sink: &S,
+    read: &impl AsyncFn(&S, &CallId) -> Vec<Utterance>,
+) {
+    let call = call("a");
+    start(sink, &call).await;
+    let words = "and on we go, ".repeat(120);
+    let words = words.trim();
+    let said: Vec<_> = (1..=240).map(|seq| line(seq, words)).collect();
+    for some in said.chunks(17) {
+        let kept = sink.record_all(&call.id, some).await;
+        kept.expect("lines of a started call are kept");
+    }
+    assert_eq!(start(sink, &call).await, 240, "it goes on");
+    // What is repeated may be anywhere in it.
+    for some in [&said[..3], &said[100..140], &said[239..]] {
+        let kept = sink.record_all(&call.id, some).await;
+        kept.expect("repeated lines are acknowledged");
+    }
+    end(sink, &call).await;
+    assert!(read(sink, &call.id).await == said, "word by word");
+}
+
+/// A sink that can be read back knows what was recorded, behind any line.
+pub async fn what_is_read_back_is_what_is_kept<S: TranscriptSink>(
+    sink: &S,
+    read: &impl AsyncFn(&S, &CallId) -> Vec<Utterance>,
+) {
+    let call = call("a");
+    start(sink, &call).await;
+    for seq in 1..=4 {
+        record(sink, &call, &line(seq, "again")).await;
+    }
+    for after in 0..=5 {
+        let back = sink.read_back(&call.id, after).await;
+        let Some(back) = back.expect("a sink that is there can be read") else {
+            continue;
+        };
+        let kept: Vec<_> = (after + 1..=4).map(|seq| line(seq, "again")).collect();
+        assert_eq!(back, kept, "behind {after}");
+    }
+    let unknown = sink.read_back(&CallId::new("b"), 0).await;
+    let unknown = unknown.expect("a sink that is there can be read");
+    assert_eq!(unknown.unwrap_or_default(), []);
+    end(sink, &call).await;
+    assert_eq!(read(sink, &call.id).await.len(), 4);
 }
 
 async fn start<S: TranscriptSink>(sink: &S, call: &CallInfo) -> u64 {

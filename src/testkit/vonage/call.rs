@@ -8,10 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
-use super::{Carrier, InboundCall, Posted, Violation, playout::Playout};
+use super::{Carrier, InboundCall, Posted, Violation, flow::Plan, playout::Playout};
 use crate::{audio::FRAME, clock};
 
 /// A call in progress, seen from the caller's phone. Dropping it hangs up.
@@ -158,6 +159,34 @@ impl Call {
             .await
     }
 
+    /// The keys that the service pressed by REST requests, in order.
+    #[must_use]
+    pub fn keys(&self) -> String {
+        self.line.lock().keys.clone()
+    }
+
+    /// The REST requests that steered the call beside hanging up and transfers, in order, such as
+    /// `mute` or `PUT talk`.
+    #[must_use]
+    pub fn steered(&self) -> Vec<String> {
+        self.line.lock().steered.clone()
+    }
+
+    /// The word that the carrier has for the state of the phone's leg, such as `ringing`.
+    #[must_use]
+    pub fn status(&self) -> String {
+        self.line.lock().status.clone()
+    }
+
+    /// The number of the person at this end.
+    #[must_use]
+    pub fn number(&self) -> &str {
+        match self.line.card.direction {
+            "outbound" => &self.placed.to,
+            _ => &self.placed.from,
+        }
+    }
+
     /// What `talk` actions said, in order.
     #[must_use]
     pub fn spoken(&self) -> Vec<String> {
@@ -232,7 +261,11 @@ impl Call {
         state
             .events
             .iter()
-            .filter(|posted| (posted.body["uuid"] != self.placed.uuid) == of_socket)
+            .filter(|posted| {
+                // Verdicts name the phone's leg in a field of their own.
+                let names = ["uuid", "call_uuid"].map(|key| &posted.body[key]);
+                names.iter().all(|name| **name != self.placed.uuid) == of_socket
+            })
             .filter_map(|posted| posted.body["status"].as_str().map(str::to_owned))
             .collect()
     }
@@ -293,6 +326,8 @@ pub enum CallEnd {
     Released,
     /// No action was left.
     Finished,
+    /// Nobody answered.
+    Unanswered,
 }
 
 /// A `notify` command of the service.
@@ -331,11 +366,23 @@ impl Arrival {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) carrier: Arc<Carrier>,
+    pub(super) card: Card,
     state: Mutex<State>,
     /// Counts changes, for those who wait for one.
     changed: watch::Sender<u64>,
     /// Wakes the sending half.
     pub(super) wake: Notify,
+}
+
+/// Who calls whom.
+#[derive(Debug)]
+pub(super) struct Card {
+    pub(super) uuid: String,
+    pub(super) conversation: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) direction: &'static str,
+    pub(super) created: Timestamp,
 }
 
 #[derive(Debug)]
@@ -349,6 +396,14 @@ pub(super) struct State {
     /// The call is to end; set once.
     pub(super) ending: Option<CallEnd>,
     pub(super) end: Option<CallEnd>,
+    /// A request has replaced the flow.
+    pub(super) moved: Option<Plan>,
+    /// The state of the phone's leg, in the carrier's word.
+    pub(super) status: String,
+    pub(super) answered: Option<Timestamp>,
+    pub(super) over: Option<Timestamp>,
+    pub(super) keys: String,
+    pub(super) steered: Vec<String>,
     pub(super) ncco: Value,
     pub(super) connections: u32,
     pub(super) refusals: Vec<u16>,
@@ -372,11 +427,12 @@ pub(super) enum Outgoing {
 }
 
 impl Line {
-    pub(super) fn new(carrier: Arc<Carrier>) -> Self {
+    pub(super) fn new(carrier: Arc<Carrier>, card: Card) -> Self {
         let options = &carrier.options;
         let playout = Playout::new(options.time_scale, options.keep_audio);
         Self {
             carrier,
+            card,
             state: Mutex::new(State {
                 caller: VecDeque::new(),
                 outbox: VecDeque::new(),
@@ -385,6 +441,12 @@ impl Line {
                 cut: false,
                 ending: None,
                 end: None,
+                moved: None,
+                status: "started".to_owned(),
+                answered: None,
+                over: None,
+                keys: String::new(),
+                steered: Vec::new(),
                 ncco: Value::Null,
                 connections: 0,
                 refusals: Vec::new(),
@@ -430,13 +492,16 @@ impl Line {
         self.bump();
     }
 
+    /// Replaces the flow, wherever it stands.
+    pub(super) fn move_to(&self, plan: Plan) {
+        self.lock().moved = Some(plan);
+        self.wake.notify_one();
+        self.bump();
+    }
+
     pub(super) fn violation(&self, violation: Violation) {
         self.lock().violations.push(violation.clone());
-        self.carrier
-            .violations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(violation);
+        self.carrier.violation(violation);
         self.bump();
     }
 

@@ -1,6 +1,9 @@
 //! The flow of a call: its webhooks in order, and the actions of its NCCO one after another.
 
-use std::{collections::VecDeque, sync::Arc};
+mod dial;
+pub(super) use dial::{Outbound, dial};
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -9,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     AnswerMethod, Carrier, InboundCall, MAX_REPLACED, Opening, PlaceError, Posted, Reply,
     Violation,
-    call::{Call, CallEnd, Line},
+    call::{Call, CallEnd, Card, Line},
     media::{self, LegEnd, Refusal},
     ncco::{self, Action, Websocket},
     timestamp,
@@ -18,25 +21,21 @@ use crate::clock;
 
 /// Places a call and leaves it to a task.
 pub(super) async fn place(carrier: Arc<Carrier>, placed: InboundCall) -> Result<Call, PlaceError> {
-    let line = Arc::new(Line::new(carrier));
-    let mut flow = Flow {
-        line: Arc::clone(&line),
-        phone: Leg {
-            uuid: placed.uuid.clone(),
-            from: placed.from.clone(),
-            to: placed.to.clone(),
-            direction: "inbound",
-            headers: Map::new(),
-            events: line.carrier.url(&line.carrier.options.events_path),
-        },
-        placed: placed.clone(),
-        started: clock::wall(),
-        plan: VecDeque::new(),
-        replaced: 0,
-    };
+    let events = carrier.url(&carrier.options.events_path);
+    let mut flow = Flow::new(&carrier, placed.clone(), "inbound", events);
+    let line = Arc::clone(&flow.line);
     flow.open().await?;
     tokio::spawn(flow.run());
     Ok(Call { line, placed })
+}
+
+/// Where a flow comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Plan {
+    /// It was given, and this is how it was spelt.
+    Fixed(Vec<Action>, Value),
+    /// It is asked for.
+    Ask { url: String, get: bool },
 }
 
 struct Flow {
@@ -68,6 +67,62 @@ enum Next {
 }
 
 impl Flow {
+    fn new(
+        carrier: &Arc<Carrier>,
+        placed: InboundCall,
+        direction: &'static str,
+        events: String,
+    ) -> Self {
+        let card = Card {
+            uuid: placed.uuid.clone(),
+            conversation: placed.conversation.clone(),
+            from: placed.from.clone(),
+            to: placed.to.clone(),
+            direction,
+            created: clock::wall(),
+        };
+        let line = Arc::new(Line::new(Arc::clone(carrier), card));
+        carrier
+            .book()
+            .insert(placed.uuid.clone(), Arc::clone(&line));
+        Self {
+            line,
+            phone: Leg {
+                uuid: placed.uuid.clone(),
+                from: placed.from.clone(),
+                to: placed.to.clone(),
+                direction,
+                headers: Map::new(),
+                events,
+            },
+            placed,
+            started: clock::wall(),
+            plan: VecDeque::new(),
+            replaced: 0,
+        }
+    }
+
+    /// Makes a plan the one that is carried out. `Err`: there is none, and the call has ended.
+    async fn begin(&mut self, plan: Plan) -> Result<(), PlaceError> {
+        match plan {
+            Plan::Fixed(actions, ncco) => {
+                self.line.lock().ncco = ncco;
+                self.plan = actions.into();
+                self.line.bump();
+                Ok(())
+            }
+            Plan::Ask { url, get } => {
+                let url = self.line.carrier.reach(&url);
+                self.answer(&url, get).await
+            }
+        }
+    }
+
+    fn set_status(&self, status: &str) {
+        status.clone_into(&mut self.line.lock().status);
+        self.line.bump();
+    }
+
     async fn open(&mut self) -> Result<(), PlaceError> {
         let mut steps = self.line.carrier.options.opening.clone();
         if !steps.contains(&Opening::Answer) {
@@ -79,7 +134,14 @@ impl Flow {
                 Opening::Ringing => "ringing",
                 Opening::Answered => "answered",
                 Opening::Answer => {
-                    self.answer().await?;
+                    let url = self
+                        .line
+                        .carrier
+                        .url(&self.line.carrier.options.answer_path);
+                    self.answer(&url, self.placed.answer_method == AnswerMethod::Get)
+                        .await?;
+                    self.line.lock().answered.get_or_insert_with(clock::wall);
+                    self.set_status("answered");
                     continue;
                 }
             };
@@ -88,7 +150,7 @@ impl Flow {
         Ok(())
     }
 
-    async fn answer(&mut self) -> Result<(), PlaceError> {
+    async fn answer(&mut self, url: &str, get: bool) -> Result<(), PlaceError> {
         let mut fields = json!({
             "from": self.placed.from,
             "to": self.placed.to,
@@ -100,8 +162,7 @@ impl Flow {
         if let Some(region) = &carrier.options.region_url {
             fields["region_url"] = json!(region);
         }
-        let get = self.placed.answer_method == AnswerMethod::Get;
-        let answered = carrier.answer(&fields, get).await;
+        let answered = carrier.answer(url, &fields, get).await;
         let taken = answered.and_then(|reply| self.take(&reply).map_err(PlaceError::Unusable));
         if let Err(error) = &taken {
             if let PlaceError::Unusable(reason) = error {
@@ -138,6 +199,14 @@ impl Flow {
             if let Some(end) = ending {
                 break end;
             }
+            let moved = self.line.lock().moved.take();
+            if let Some(plan) = moved {
+                self.report_transfer().await;
+                if self.begin(plan).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             let Some(action) = self.plan.pop_front() else {
                 break CallEnd::Finished;
             };
@@ -164,6 +233,7 @@ impl Flow {
         self.line
             .until(|state, now| match state.ending {
                 Some(end) => Ok(Next::End(end)),
+                None if state.moved.is_some() => Ok(Next::Continue),
                 None if until.is_some_and(|until| until <= now) => Ok(Next::Continue),
                 None => Err(until),
             })
@@ -207,6 +277,10 @@ impl Flow {
             Ok(LegEnd::Ended(end)) => {
                 self.report_completed(&leg, end).await;
                 Next::End(end)
+            }
+            Ok(LegEnd::Moved) => {
+                self.report_completed(&leg, CallEnd::Released).await;
+                Next::Continue
             }
             Ok(LegEnd::Lost) => {
                 // What stood after it was carried out when the socket came up.
@@ -253,9 +327,22 @@ impl Flow {
     }
 
     async fn finish(&self, end: CallEnd) {
+        self.set_status("completed");
+        self.line.lock().over = Some(clock::wall());
         self.report_completed(&self.phone, end).await;
         self.line.lock().end = Some(end);
         self.line.bump();
+    }
+
+    async fn report_transfer(&self) {
+        let body = json!({
+            "type": "transfer",
+            "uuid": self.placed.uuid,
+            "conversation_uuid_from": self.placed.conversation,
+            "conversation_uuid_to": format!("CON-{}", uuid::Uuid::new_v4()),
+            "timestamp": timestamp(clock::wall()),
+        });
+        self.post(&self.phone.events, body).await;
     }
 
     fn speak(&self, text: String) {
@@ -290,7 +377,7 @@ impl Flow {
                 "disconnected_by",
                 json!(match end {
                     CallEnd::HungUp => "user",
-                    CallEnd::Released | CallEnd::Finished => "platform",
+                    CallEnd::Released | CallEnd::Finished | CallEnd::Unanswered => "platform",
                 }),
             ),
         ] {
@@ -312,24 +399,31 @@ impl Flow {
         })
     }
 
-    /// Posts an event and records it, and what is wrong with the response.
     async fn post(&self, url: &str, body: Value) -> Option<Reply> {
-        let what = body["status"].as_str().unwrap_or("error").to_owned();
-        let reply = self.line.carrier.event(url, &body).await;
-        let (status, took) = match &reply {
-            Ok(reply) => (Some(reply.status), reply.took),
-            Err(_) => (None, std::time::Duration::ZERO),
-        };
-        let wrong = match status {
-            Some(200..300) => None,
-            Some(status) => Some(format!("status {status} to event `{what}`")),
-            None => Some(format!("no response to event `{what}`")),
-        };
-        if let Some(wrong) = wrong {
-            self.line.violation(Violation::Webhook(wrong));
-        }
-        self.line.lock().events.push(Posted { body, status, took });
-        self.line.bump();
-        reply.ok()
+        post(&self.line, url, body).await
     }
+}
+
+/// Posts an event and records it, and what is wrong with the response.
+async fn post(line: &Line, url: &str, body: Value) -> Option<Reply> {
+    let what = ["status", "type"]
+        .iter()
+        .find_map(|key| body[*key].as_str());
+    let what = what.unwrap_or("error").to_owned();
+    let reply = line.carrier.event(url, &body).await;
+    let (status, took) = match &reply {
+        Ok(reply) => (Some(reply.status), reply.took),
+        Err(_) => (None, Duration::ZERO),
+    };
+    let wrong = match status {
+        Some(200..300) => None,
+        Some(status) => Some(format!("status {status} to event `{what}`")),
+        None => Some(format!("no response to event `{what}`")),
+    };
+    if let Some(wrong) = wrong {
+        line.violation(Violation::Webhook(wrong));
+    }
+    line.lock().events.push(Posted { body, status, took });
+    line.bump();
+    reply.ok()
 }

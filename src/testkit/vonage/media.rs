@@ -38,6 +38,8 @@ pub(super) enum LegEnd {
     Ended(CallEnd),
     /// While the call goes on.
     Lost,
+    /// By another flow that takes its place.
+    Moved,
 }
 
 /// Why a socket did not come up.
@@ -79,7 +81,8 @@ pub(super) async fn run(line: &Line, socket: Socket, websocket: &Websocket) -> L
         state.playout.clear(clock::now());
     }
     line.bump();
-    if let (LegEnd::Ended(_), Closing::Clean) = (&end, line.carrier.options.closing) {
+    if let (LegEnd::Ended(_) | LegEnd::Moved, Closing::Clean) = (&end, line.carrier.options.closing)
+    {
         close(&mut sink, &mut stream).await;
     }
     end
@@ -164,6 +167,9 @@ async fn send(line: &Line, sink: &mut SplitSink<Socket, Message>, rate: SampleRa
         if turn.cut {
             return LegEnd::Lost;
         }
+        if turn.moved {
+            return LegEnd::Moved;
+        }
         let sent = write(sink, turn.messages).await;
         if let Some(end) = turn.ending {
             return LegEnd::Ended(end);
@@ -186,6 +192,7 @@ async fn write(sink: &mut SplitSink<Socket, Message>, messages: Vec<Message>) ->
 struct Turn {
     messages: Vec<Message>,
     cut: bool,
+    moved: bool,
     ending: Option<CallEnd>,
 }
 
@@ -222,6 +229,7 @@ impl Line {
         let turn = Turn {
             messages,
             cut: state.cut,
+            moved: state.moved.is_some(),
             ending: state.ending,
         };
         drop(state);

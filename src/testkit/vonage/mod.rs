@@ -21,11 +21,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Not simulated: the REST interface, outbound calls, TLS, recordings, `stream` and `input`
-//! actions beyond the check of their fields.
+//! Its REST interface is opened by [`FakeVonage::serve_rest`]: it places the calls that it is asked
+//! for, and steers those that go on.
+//!
+//! Not simulated: TLS, recordings, `stream` and `input` actions beyond the check of their fields.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -42,6 +45,11 @@ mod media;
 mod ncco;
 
 mod playout;
+
+mod rest;
+pub use rest::{
+    ApplicationKey, Callee, Failing, Fault, Reaction, Requested, RestOptions, RestServer,
+};
 
 mod sign;
 pub use sign::{Signer, Token, payload_hash};
@@ -348,6 +356,9 @@ pub enum Violation {
     /// The socket could not be opened, or the WebSocket protocol was broken.
     #[error("socket: {0}")]
     Socket(String),
+    /// A REST request that breaks a rule.
+    #[error("REST: {0}")]
+    Rest(String),
     /// NCCO followed NCCO without end.
     #[error("the flow was replaced more than {MAX_REPLACED} times")]
     Endless,
@@ -383,6 +394,8 @@ struct Carrier {
     client: reqwest::Client,
     signer: Option<Signer>,
     violations: Mutex<Vec<Violation>>,
+    /// Every call by the id of the phone's leg, those that are over included.
+    lines: Mutex<HashMap<String, Arc<call::Line>>>,
 }
 
 impl Carrier {
@@ -399,7 +412,29 @@ impl Carrier {
             client: webhook::client(),
             signer,
             violations: Mutex::new(Vec::new()),
+            lines: Mutex::default(),
         }
+    }
+
+    fn violation(&self, violation: Violation) {
+        let violations = self.violations.lock();
+        violations
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(violation);
+    }
+
+    fn book(&self) -> MutexGuard<'_, HashMap<String, Arc<call::Line>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The call of an id.
+    fn line(&self, uuid: &str) -> Option<Arc<call::Line>> {
+        self.book().get(uuid).map(Arc::clone)
+    }
+
+    /// Every call.
+    fn lines(&self) -> Vec<Arc<call::Line>> {
+        self.book().values().map(Arc::clone).collect()
     }
 
     fn url(&self, path: &str) -> String {

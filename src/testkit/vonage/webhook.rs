@@ -65,8 +65,12 @@ impl Carrier {
     }
 
     /// Fetches the answer: by GET with `fields` as the query, or by POST with them as JSON.
-    pub(super) async fn answer(&self, fields: &Value, get: bool) -> Result<Reply, PlaceError> {
-        let url = self.url(&self.options.answer_path);
+    pub(super) async fn answer(
+        &self,
+        url: &str,
+        fields: &Value,
+        get: bool,
+    ) -> Result<Reply, PlaceError> {
         let body = Bytes::from(fields.to_string());
         let (request, token) = if get {
             let hash = self.options.hash_get;

@@ -237,7 +237,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Makes `dir` and what is missing above it, for this user alone.
-fn make_directory(dir: &Path) -> Result<(), Error> {
+pub(in crate::transcript) fn make_directory(dir: &Path) -> Result<(), Error> {
     let missing: Vec<_> = dir.ancestors().take_while(|path| !path.is_dir()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -254,7 +254,7 @@ fn make_directory(dir: &Path) -> Result<(), Error> {
 }
 
 /// Makes sure that names made in `dir` outlive a power loss.
-fn sync_directory(dir: &Path) -> Result<(), Error> {
+pub(in crate::transcript) fn sync_directory(dir: &Path) -> Result<(), Error> {
     // The parent of a bare name is the empty path.
     let dir = if dir.as_os_str().is_empty() {
         Path::new(".")
@@ -270,7 +270,7 @@ fn sync_directory(dir: &Path) -> Result<(), Error> {
 }
 
 /// To read and write, for this user alone where a file is made.
-fn open_options() -> OpenOptions {
+pub(in crate::transcript) fn open_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]

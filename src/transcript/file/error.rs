@@ -9,7 +9,7 @@ use super::wire::Unreadable;
 use crate::error::{ProviderError, ProviderErrorKind};
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::transcript) enum Error {
     #[error("cannot {doing} {}; {}", .path.display(), advice(.source).1)]
     Io {
         doing: &'static str,
@@ -61,7 +61,8 @@ impl From<Error> for ProviderError {
     }
 }
 
-fn advice(error: &io::Error) -> (ProviderErrorKind, &'static str) {
+/// What kind of failure an error of the disk is, and what to do about it.
+pub(in crate::transcript) fn advice(error: &io::Error) -> (ProviderErrorKind, &'static str) {
     use ProviderErrorKind::{Invalid, Unauthorized, Unavailable};
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -56,9 +56,9 @@
 //! `flock` on Unix), so [`FileSink::recover`] tells it from one whose process died, also when
 //! several processes share the directory. Files can be read by their owner alone.
 
-mod disk;
-mod error;
-mod name;
+pub(super) mod disk;
+pub(super) mod error;
+pub(crate) mod name;
 mod record;
 mod recover;
 mod wire;
@@ -83,7 +83,7 @@ use crate::{
     call::{CallId, CallInfo, CallSummary},
     clock,
     error::{ProviderError, ProviderErrorKind},
-    transcript::{TranscriptSink, Utterance},
+    transcript::{TranscriptSink, Utterance, behind},
 };
 
 /// Keeps each call in a Markdown file of one directory. See [the module](self) for the format.
@@ -200,6 +200,14 @@ impl TranscriptSink for FileSink {
         let inner = Arc::clone(&self.inner);
         let (call, summary) = (call.clone(), summary.clone());
         blocking(move || inner.end(&call, &summary)).await
+    }
+
+    async fn read_back(
+        &self,
+        call: &CallId,
+        after: u64,
+    ) -> Result<Option<Vec<Utterance>>, ProviderError> {
+        Ok(Some(behind(self.lines(call).await?, after)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::call::CallId;
 /// An id that is fit for a name stands for itself. Any other one is made fit and followed by a
 /// hash of the true id, so that two ids that differ only in what was replaced stay apart. The
 /// second choice is for file systems that take two names for the same (`CON-1` and `con-1`).
-pub(super) fn stems(call: &CallId) -> Vec<String> {
+pub(crate) fn stems(call: &CallId) -> Vec<String> {
     let id = call.as_str();
     let fit = !id.is_empty() && id.len() <= MAX_ID && id.chars().all(is_fit) && !looks_hashed(id);
     fit.then(|| id.to_owned())
@@ -22,8 +22,14 @@ pub(super) fn stems(call: &CallId) -> Vec<String> {
 
 /// `call-{stem}-{start}.md`, the start as `20260622T203532Z`.
 pub(super) fn file_name(stem: &str, started: Timestamp) -> String {
-    let started = started.max(Timestamp::UNIX_EPOCH).strftime(START_FORMAT);
+    let started = stamp(started);
     format!("{PREFIX}{stem}-{started}{SUFFIX}")
+}
+
+/// A time for a file name: `20260622T203532Z`.
+pub(crate) fn stamp(time: Timestamp) -> String {
+    let time = time.max(Timestamp::UNIX_EPOCH);
+    time.strftime(START_FORMAT).to_string()
 }
 
 /// The stem of a name that [`file_name`] made; `None` for any other name.

@@ -4,10 +4,9 @@
 use std::{fmt::Write as _, slice::SplitInclusive, time::Duration};
 
 use jiff::Timestamp;
-use serde::{Deserialize, de::IntoDeserializer};
 
 use crate::{
-    call::{CallId, CallInfo, CallSummary, Direction, Outcome, Party},
+    call::{CallId, CallInfo, CallSummary, Direction, Outcome, Party, word},
     model::Usage,
     transcript::{Speaker, Utterance, collapse_white_space},
 };
@@ -44,7 +43,7 @@ pub(super) struct Document {
 
 /// Why a file is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(in crate::transcript) enum Unreadable {
     /// Its process died while it made the file: nothing was acknowledged.
     #[error("its header is not complete, so it holds no line")]
     TornHeader,
@@ -305,13 +304,6 @@ fn unquoted(text: &str) -> Option<String> {
     } else {
         Some(text.to_owned())
     }
-}
-
-/// The value whose serialised form is `text`.
-fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
-    let text: serde::de::value::StrDeserializer<'de, serde::de::value::Error> =
-        text.into_deserializer();
-    T::deserialize(text).ok()
 }
 
 /// `93.4`: milliseconds without needless zeros.

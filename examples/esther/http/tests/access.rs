@@ -49,6 +49,8 @@ async fn on_loopback_without_a_token_everything_is_open() {
     let (app, router) = service(None);
     app.calls.started(&info("a-call"));
     app.calls.ended(&CallId::new("a-call"), &summary());
+    let phone = PhoneNumber::parse("2125550101").expect("a number");
+    app.leads.upsert(Lead::new(phone)).await.expect("kept");
     for (_, path) in GUARDED.into_iter().filter(|(method, _)| *method == "GET") {
         assert_eq!(
             get_from(&router, path).await.status,

@@ -1,22 +1,52 @@
 //! Calls: listed, and followed as they happen.
 
+use jiff::SignedDuration;
+use novavoice::{call::CallInfo, transcript::TranscriptSink};
+
 use super::*;
+
+/// What the agent reports and what the sinks keep, as for a real call.
+async fn begin(app: &App, store: &MemoryCalls, id: &str, second: i64) -> CallInfo {
+    let mut call = info(id);
+    call.started += SignedDuration::from_secs(second);
+    app.calls.started(&call);
+    store.start(&call).await.expect("it is in memory");
+    call
+}
+
+async fn finish(app: &App, store: &MemoryCalls, call: &CallInfo) {
+    app.calls.ended(&call.id, &summary());
+    store
+        .end(&call.id, &summary())
+        .await
+        .expect("it is in memory");
+}
+
+fn with_store() -> (App, Router, MemoryCalls) {
+    let (mut app, _) = service(None);
+    let store = MemoryCalls::new();
+    app.store = Arc::new(store.clone());
+    (app.clone(), super::super::app(app, Router::new()), store)
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    let calls = page["calls"].as_array().expect("calls").iter();
+    calls
+        .map(|call| call["call_uuid"].as_str().expect("an id").to_owned())
+        .collect()
+}
 
 #[tokio::test]
 async fn calls_are_listed_newest_first_and_page_by_page() {
-    let (app, router) = service(None);
-    for name in ["one", "two", "three"] {
-        app.calls.started(&info(name));
+    let (app, router, store) = with_store();
+    for (second, name) in (0..).zip(["one", "two", "three"]) {
+        begin(&app, &store, name, second).await;
     }
-    app.calls.line(&CallId::new("two"), &line(1, "hello"));
-    app.calls.ended(&CallId::new("two"), &summary());
+    let (two, said) = (CallId::new("two"), line(1, "hello"));
+    app.calls.line(&two, &said);
+    store.record(&two, &said).await.expect("it is in memory");
+    finish(&app, &store, &info("two")).await;
 
-    let ids = |page: &Value| -> Vec<String> {
-        let calls = page["calls"].as_array().expect("calls").iter();
-        calls
-            .map(|call| call["call_uuid"].as_str().expect("an id").to_owned())
-            .collect()
-    };
     let first = get_from(&router, "/calls?limit=2").await.json();
     assert_eq!(ids(&first), ["three", "two"]);
     let next = first["next"].as_str().expect("a cursor");
@@ -38,6 +68,51 @@ async fn calls_are_listed_newest_first_and_page_by_page() {
     assert_eq!(call["duration_seconds"], 61.5);
     assert_eq!(call["utterances"][0]["speaker"], "Human");
     assert_eq!(call["utterances"][0]["text"], "hello");
+    for (query, found) in [
+        ("q=HELL", vec!["two"]),
+        ("q=nothing", vec![]),
+        ("status=in_progress", vec!["three", "one"]),
+        ("outcome=scheduled&direction=inbound", vec!["two"]),
+        ("direction=outbound", vec![]),
+        ("something=else", vec!["three", "two", "one"]),
+    ] {
+        let page = get_from(&router, &format!("/calls?{query}")).await.json();
+        assert_eq!(ids(&page), found, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn this_node_knows_better_than_a_store_that_is_behind() {
+    let (app, router, store) = with_store();
+    let call = begin(&app, &store, "a-call", 0).await;
+    // Both are on their way to the store.
+    app.calls.line(&call.id, &line(1, "hello"));
+    app.calls.ended(&call.id, &summary());
+    let shown = get_from(&router, "/calls/a-call").await.json();
+    assert_eq!(shown["status"], "completed");
+    assert_eq!(shown["utterances"][0]["text"], "hello");
+    let listed = get_from(&router, "/calls").await.json();
+    assert_eq!(listed["calls"][0]["status"], "completed");
+    let active = get_from(&router, "/calls/active").await.json();
+    assert_eq!(active, json!({ "activeCalls": [] }));
+}
+
+#[tokio::test]
+async fn calls_of_other_nodes_are_shown_and_followed() {
+    let (_, router, store) = with_store();
+    let call = info("elsewhere");
+    store.start(&call).await.expect("it is in memory");
+    store
+        .record(&call.id, &line(1, "hello"))
+        .await
+        .expect("kept");
+    let active = get_from(&router, "/calls/active").await.json();
+    assert_eq!(active["activeCalls"][0]["id"], "elsewhere");
+    store.end(&call.id, &summary()).await.expect("ended");
+    let events = events_of(&router, "elsewhere", None).await;
+    let names: Vec<_> = events.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["utterance", "ended"]);
+    assert_eq!(events[1].2["outcome"], "scheduled");
 }
 
 /// One event of a stream: its name, its id and its data.

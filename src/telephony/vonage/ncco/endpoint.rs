@@ -48,7 +48,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), NccoError> {
+    pub(in crate::telephony::vonage) fn check(&self) -> Result<(), NccoError> {
         match self {
             Self::Phone(endpoint) => endpoint.check(),
             Self::App { user } => present("user", user.reveal()),

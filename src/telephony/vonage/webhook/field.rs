@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A text that is not empty; a number counts as its digits.
-pub(super) fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
+pub(in crate::telephony::vonage) fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
     match fields.get(key)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -20,7 +20,7 @@ pub(super) fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
 }
 
 /// A finite number, or a text that spells one.
-pub(super) fn number(fields: &Map<String, Value>, key: &str) -> Option<f64> {
+pub(in crate::telephony::vonage) fn number(fields: &Map<String, Value>, key: &str) -> Option<f64> {
     let number = match fields.get(key)? {
         Value::String(text) => text.trim().parse().ok()?,
         number => number.as_f64()?,
@@ -29,19 +29,22 @@ pub(super) fn number(fields: &Map<String, Value>, key: &str) -> Option<f64> {
 }
 
 /// A whole number, or a text that spells one.
-pub(super) fn whole(fields: &Map<String, Value>, key: &str) -> Option<u64> {
+pub(in crate::telephony::vonage) fn whole(fields: &Map<String, Value>, key: &str) -> Option<u64> {
     match fields.get(key)? {
         Value::String(text) => text.trim().parse().ok(),
         number => number.as_u64(),
     }
 }
 
-pub(super) fn seconds(fields: &Map<String, Value>, key: &str) -> Option<Duration> {
+pub(in crate::telephony::vonage) fn seconds(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Option<Duration> {
     Duration::try_from_secs_f64(number(fields, key)?).ok()
 }
 
 /// True, or a text that says so.
-pub(super) fn flag(fields: &Map<String, Value>, key: &str) -> bool {
+pub(in crate::telephony::vonage) fn flag(fields: &Map<String, Value>, key: &str) -> bool {
     match fields.get(key) {
         Some(Value::Bool(flag)) => *flag,
         Some(Value::String(text)) => text == "true",
@@ -50,7 +53,10 @@ pub(super) fn flag(fields: &Map<String, Value>, key: &str) -> bool {
 }
 
 /// ISO 8601; without an offset it means UTC (Vonage "Webhook reference").
-pub(super) fn time(fields: &Map<String, Value>, key: &str) -> Option<Timestamp> {
+pub(in crate::telephony::vonage) fn time(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Option<Timestamp> {
     let text = fields.get(key)?.as_str()?.trim();
     text.parse().ok().or_else(|| {
         let civil: DateTime = text.parse().ok()?;
@@ -58,20 +64,26 @@ pub(super) fn time(fields: &Map<String, Value>, key: &str) -> Option<Timestamp> 
     })
 }
 
-pub(super) fn party(fields: &Map<String, Value>, key: &str) -> Option<Party> {
+pub(in crate::telephony::vonage) fn party(fields: &Map<String, Value>, key: &str) -> Option<Party> {
     text(fields, key).map(Party::new)
 }
 
-pub(super) fn id(fields: &Map<String, Value>, key: &str) -> Option<CallId> {
+pub(in crate::telephony::vonage) fn id(fields: &Map<String, Value>, key: &str) -> Option<CallId> {
     text(fields, key).map(CallId::new)
 }
 
-pub(super) fn private(fields: &Map<String, Value>, key: &str) -> Option<Private<String>> {
+pub(in crate::telephony::vonage) fn private(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Option<Private<String>> {
     text(fields, key).map(Private::new)
 }
 
 /// An object; empty when missing.
-pub(super) fn object(fields: &Map<String, Value>, key: &str) -> Map<String, Value> {
+pub(in crate::telephony::vonage) fn object(
+    fields: &Map<String, Value>,
+    key: &str,
+) -> Map<String, Value> {
     match fields.get(key) {
         Some(Value::Object(object)) => object.clone(),
         _ => Map::new(),

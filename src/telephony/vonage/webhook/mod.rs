@@ -21,7 +21,7 @@ pub use status::{Detail, EndedBy, Status, StatusEvent, SubState};
 mod leg;
 pub use leg::{Answerer, LegState, Phase};
 
-mod field;
+pub(super) mod field;
 
 use url::Url;
 

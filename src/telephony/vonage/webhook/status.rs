@@ -48,7 +48,7 @@ pub struct StatusEvent {
 }
 
 impl StatusEvent {
-    pub(super) fn read(status: &str, fields: &Map<String, Value>) -> Self {
+    pub(in crate::telephony::vonage) fn read(status: &str, fields: &Map<String, Value>) -> Self {
         let mut about = About::read(fields);
         // Verdicts of answering-machine detection name their leg in another field.
         about.leg = about.leg.or_else(|| id(fields, "call_uuid"));

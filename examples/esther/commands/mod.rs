@@ -1,0 +1,79 @@
+//! The commands, one file each: what is typed behind `esther`.
+
+use std::fmt;
+
+use clap::{ArgMatches, FromArgMatches, Subcommand};
+
+use crate::config::Config;
+
+pub(crate) mod call;
+mod calls;
+mod check;
+mod leads;
+mod replay;
+pub(crate) mod serve;
+
+/// What the program is asked to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Takes calls: HTTP, webhooks, media sockets and the dashboard (default)
+    Serve,
+    /// Runs a recorded call journal through this build in simulated time
+    Replay(replay::Replay),
+    /// Says what is missing for real calls, item by item
+    Check,
+    /// Looks calls up
+    #[command(subcommand)]
+    Calls(calls::Calls),
+    /// Looks leads up, and loads them
+    #[command(subcommand)]
+    Leads(leads::Leads),
+    /// Places one call, follows what is said, and ends with its outcome
+    Call(call::Call),
+}
+
+impl Command {
+    /// The commands, beside the flags of the settings.
+    pub(crate) fn add_to(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command).subcommand_required(false)
+    }
+
+    /// The command that stands on the command line; without one, to serve.
+    pub(crate) fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_name() {
+            Some(_) => Self::from_arg_matches(matches),
+            None => Ok(Self::Serve),
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
+        match self {
+            Self::Serve => on_runtime(serve::run(config)),
+            Self::Replay(replay) => replay.run(&config),
+            Self::Check => on_runtime(async move { check::run(&config).await }),
+            Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
+            Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
+            Self::Call(call) => on_runtime(call.run(config)),
+        }
+    }
+}
+
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// Arguments that clap lets pass and the command does not: exit code 2.
+#[derive(Debug)]
+pub(crate) struct WrongUsage(pub(crate) String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}

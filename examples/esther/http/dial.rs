@@ -1,0 +1,213 @@
+//! Calls that are placed by hand, and calls that are passed on.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use novavoice::{
+    ProviderError, ProviderErrorKind,
+    call::{CallId, Party},
+    lead::PhoneNumber,
+    telephony::{DialOptions, Telephony},
+};
+use serde_json::{Map, Value, json};
+
+use super::{App, Problem, problem::Body};
+use crate::{clock::wall, permission::Wish, persona};
+
+/// `POST /call/simple`
+pub(super) async fn simple(
+    State(app): State<App>,
+    Body(body): Body,
+) -> Result<Json<Value>, Problem> {
+    let body = Members::of(&body)?;
+    let to = body.number("to")?;
+    let message = body.text("message", LONGEST_MESSAGE)?;
+    let message = message.ok_or_else(|| wrong("`message` is missing or empty."))?;
+    let to = may_be_called(&app, to, &body).await?;
+    let call = app.vonage.announce(&to, &message, DialOptions::default());
+    Ok(initiated(&app, &to, &call.await.map_err(carrier)?.id))
+}
+
+/// `POST /call/ai`
+pub(super) async fn ai(State(app): State<App>, Body(body): Body) -> Result<Json<Value>, Problem> {
+    let body = Members::of(&body)?;
+    let to = body.number("to")?;
+    let first_words = body.text("initialMessage", LONGEST_MESSAGE)?;
+    let instructions = body.text("systemPrompt", LONGEST_PROMPT)?;
+    let to = may_be_called(&app, to, &body).await?;
+    if app.agent.counts().calls + app.calls.waiting() >= app.max_calls {
+        return Err(Problem::busy("All lines are busy.", SOON));
+    }
+    let mut options = DialOptions::default();
+    options.instructions = instructions;
+    options.greeting = first_words.as_deref().map(persona::opening);
+    options.detect_machines = true;
+    let dialled = app.vonage.dial(&to, options).await.map_err(carrier)?;
+    Ok(initiated(&app, &to, &dialled.id))
+}
+
+/// `POST /calls/{uuid}/hangup`: Esther says her last words where she talks; any other call ends at
+/// once.
+pub(super) async fn hang_up(
+    State(app): State<App>,
+    Path(uuid): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let call = CallId::new(uuid);
+    if app.agent.hang_up(&call) {
+        return Ok(StatusCode::ACCEPTED);
+    }
+    if app.calls.is_over(&call) || app.vonage.rest(None).is_err() {
+        return Err(over());
+    }
+    match app.vonage.hang_up(&call).await {
+        Ok(true) => Ok(StatusCode::ACCEPTED),
+        Ok(false) => Err(over()),
+        Err(error) => Err(carrier(error)),
+    }
+}
+
+/// `POST /calls/{uuid}/transfer`
+pub(super) async fn transfer(
+    State(app): State<App>,
+    Path(uuid): Path<String>,
+    Body(body): Body,
+) -> Result<StatusCode, Problem> {
+    let to = Members::of(&body)?.number("to")?;
+    let call = CallId::new(uuid);
+    if app.calls.is_over(&call) {
+        return Err(over());
+    }
+    if let Err(error) = app.vonage.check_account() {
+        return Err(match app.calls.is_known(&call) {
+            true => not_ready(&error),
+            false => over(),
+        });
+    }
+    match app.vonage.transfer(&call, &Party::new(to.reveal())).await {
+        Ok(true) => Ok(StatusCode::ACCEPTED),
+        Ok(false) => Err(over()),
+        Err(error) => Err(carrier(error)),
+    }
+}
+
+/// What every call by hand goes through, after its own body was understood.
+async fn may_be_called(
+    app: &App,
+    to: PhoneNumber,
+    body: &Members<'_>,
+) -> Result<PhoneNumber, Problem> {
+    let overrule = body.flag("override")?;
+    if app.readiness.is_draining() {
+        return Err(Problem::busy("Esther is about to stop.", LATER));
+    }
+    let wish = Wish {
+        to: to.clone(),
+        overrule,
+    };
+    if let Err(refusals) = app.permission.ask(wish).await {
+        let reasons: Vec<&str> = refusals.iter().map(|reason| reason.as_str()).collect();
+        let detail = format!("This number may not be called: {}.", reasons.join(", "));
+        return Err(Problem::new(StatusCode::CONFLICT, detail).with("reasons", json!(reasons)));
+    }
+    app.vonage
+        .check_account()
+        .map_err(|error| not_ready(&error))?;
+    Ok(to)
+}
+
+fn initiated(app: &App, to: &PhoneNumber, call: &CallId) -> Json<Value> {
+    let remote = Party::new(to.reveal().trim_start_matches('+'));
+    // Before the answer: whoever has it may ask for the call at once.
+    app.calls.placed(call, Some(&remote), None, wall());
+    Json(json!({ "success": true, "callId": call, "status": "initiated" }))
+}
+
+/// The members of a body, which problems name and never repeat.
+struct Members<'a>(&'a Map<String, Value>);
+
+impl<'a> Members<'a> {
+    fn of(body: &'a Value) -> Result<Self, Problem> {
+        let members = body.as_object();
+        members
+            .map(Self)
+            .ok_or_else(|| wrong("The body is not a JSON object."))
+    }
+
+    fn number(&self, name: &str) -> Result<PhoneNumber, Problem> {
+        let expected = || wrong(format!("`{name}` is no phone number such as +12125550101."));
+        let text = self.0.get(name).and_then(Value::as_str);
+        let text = text.filter(|text| !text.chars().any(char::is_control));
+        PhoneNumber::parse(text.ok_or_else(expected)?).map_err(|_| expected())
+    }
+
+    /// Text of at most so many characters; blank text counts as none.
+    fn text(&self, name: &str, most: usize) -> Result<Option<String>, Problem> {
+        let text = match self.0.get(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => text.trim(),
+            Some(_) => return Err(wrong(format!("`{name}` is no text."))),
+        };
+        let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        match text.chars().count() {
+            _ if text.chars().any(odd) => Err(wrong(format!("`{name}` holds control characters."))),
+            0 => Ok(None),
+            length if length <= most => Ok(Some(text.to_owned())),
+            _ => Err(wrong(format!("`{name}` is longer than {most} characters."))),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(wrong(format!("`{name}` is neither true nor false."))),
+        }
+    }
+}
+
+/// What the carrier's failure means to whoever asked for a call: never that we broke.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that `map_err` wants"
+)]
+fn carrier(error: ProviderError) -> Problem {
+    tracing::warn!(%error, "the carrier failed");
+    let detail = format!("The carrier did not do it: {}.", error.kind());
+    match error.kind() {
+        ProviderErrorKind::Throttled { retry_after } => {
+            let seconds = retry_after.map_or(1, |wait| wait.as_secs().max(1));
+            Problem::busy(detail, u32::try_from(seconds).unwrap_or(u32::MAX))
+        }
+        ProviderErrorKind::Unavailable => Problem::busy(detail, SOON),
+        ProviderErrorKind::TimedOut => Problem::new(StatusCode::GATEWAY_TIMEOUT, detail),
+        _ => Problem::new(StatusCode::BAD_GATEWAY, detail),
+    }
+}
+
+/// Settings are missing. Which ones is no secret.
+fn not_ready(error: &ProviderError) -> Problem {
+    let detail = error.detail().unwrap_or("the account is not ready to call");
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("The carrier is not configured: {detail}."),
+    )
+}
+
+fn over() -> Problem {
+    Problem::not_found("There is no such call, or it is over.")
+}
+
+fn wrong(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+/// What the carrier's voice says at most.
+const LONGEST_MESSAGE: usize = 1_500;
+/// Several pages.
+const LONGEST_PROMPT: usize = 20_000;
+/// Seconds: another process has taken over by then.
+const LATER: u32 = 30;
+/// Seconds: somebody has hung up by then.
+const SOON: u32 = 10;

@@ -1,0 +1,72 @@
+//! Calls that were placed: their records, from the carrier's first word on. Some never reach the
+//! agent.
+
+use std::sync::Arc;
+
+use novavoice::{
+    call::{CallStatus, Direction},
+    record::{CallNote, CallStore},
+    telephony::{CallProgress, PlacedEnd, Progress},
+};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::calls::Calls;
+
+/// Keeps a record of every call that the carrier has placed. Where the agent talks, its own word
+/// on how the call ended counts.
+pub(crate) async fn follow(
+    calls: Calls,
+    store: Arc<dyn CallStore>,
+    mut steps: Receiver<CallProgress>,
+) {
+    loop {
+        let step = match steps.recv().await {
+            Ok(step) => step,
+            Err(RecvError::Closed) => return,
+            Err(RecvError::Lagged(missed)) => {
+                tracing::error!(missed, "what became of placed calls has gaps");
+                continue;
+            }
+        };
+        let (remote, local) = (step.remote.as_ref(), step.local.as_ref());
+        calls.placed(&step.call, remote, local, step.at);
+        let note = match &step.step {
+            Progress::Placed => begun(&step),
+            Progress::Ended(end) if calls.is_waiting(&step.call) => {
+                calls.placed_ended(&step.call, end, step.at);
+                ended(&step, end)
+            }
+            _ => continue,
+        };
+        if let Err(error) = store.note(&step.call, &note).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                call = %step.call,
+                "the record of a placed call is not complete"
+            );
+        }
+    }
+}
+
+fn begun(step: &CallProgress) -> CallNote {
+    let mut note = CallNote::default();
+    note.remote.clone_from(&step.remote);
+    note.direction = Some(Direction::Outbound);
+    note.started = Some(step.at);
+    note
+}
+
+fn ended(step: &CallProgress, end: &PlacedEnd) -> CallNote {
+    let mut note = begun(step);
+    note.started = None;
+    note.status = Some(end.status);
+    note.outcome = Some(end.outcome);
+    note.ended = Some(step.at);
+    // Until somebody answers, a call has no length.
+    let answered = end.status == CallStatus::Completed;
+    note.duration = end
+        .duration
+        .filter(|_| answered)
+        .or(Some(std::time::Duration::ZERO));
+    note
+}

@@ -1,0 +1,263 @@
+//! What came of a call, written to its record and to its lead once it is over: beside the call,
+//! and tried again while a store does not answer.
+
+use std::{sync::Arc, time::Duration};
+
+use novavoice::{
+    ProviderError, ProviderErrorKind,
+    audio::SampleRate,
+    call::{CallInfo, CallSummary},
+    lead::{CallResult, Change, Guard, Lead, LeadCallStatus, LeadStore, PhoneNumber},
+    model::Usage,
+    record::{CallNote, CallStore, Latency},
+    transcript::{FileSink, Utterance, file::RecoveredCall},
+};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::Stores;
+
+/// A call that is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) info: CallInfo,
+    pub(crate) summary: CallSummary,
+    pub(crate) latency: Option<Latency>,
+}
+
+/// A call that was found without its process.
+impl From<&RecoveredCall> for Write {
+    fn from(call: &RecoveredCall) -> Self {
+        let rate = SampleRate::Hz16000;
+        let mut info = CallInfo::new(call.id.clone(), call.direction, call.started, rate);
+        info.remote.clone_from(&call.remote);
+        Self {
+            info,
+            summary: call.summary.clone(),
+            latency: None,
+        }
+    }
+}
+
+/// Takes calls that are over. Cheap to clone; the work ends with the last clone.
+#[derive(Clone)]
+pub(crate) struct Results(mpsc::Sender<Write>);
+
+struct Writer {
+    stores: Stores,
+    files: FileSink,
+    prices: Option<Prices>,
+}
+
+impl Results {
+    /// Begins to write. The task ends once every clone is gone and everything is written.
+    pub(crate) fn start(
+        stores: &Stores,
+        files: &FileSink,
+        model: Option<&str>,
+    ) -> (Self, JoinHandle<()>) {
+        let (calls, mut over) = mpsc::channel::<Write>(BEHIND);
+        let writer = Arc::new(Writer {
+            stores: stores.clone(),
+            files: files.clone(),
+            prices: model.map(Prices::of),
+        });
+        let task = tokio::spawn(async move {
+            let mut writes = JoinSet::new();
+            while let Some(call) = over.recv().await {
+                if writes.len() == AT_ONCE {
+                    log_failure(writes.join_next().await);
+                }
+                let writer = Arc::clone(&writer);
+                writes.spawn(async move { writer.write(&call).await });
+            }
+            while let Some(done) = writes.join_next().await {
+                log_failure(Some(done));
+            }
+        });
+        (Self(calls), task)
+    }
+
+    /// Lets a call's results be written.
+    pub(crate) fn submit(&self, call: Write) {
+        match self.0.try_send(call) {
+            Ok(()) => {}
+            Err(TrySendError::Full(call) | TrySendError::Closed(call)) => {
+                tracing::error!(
+                    call_id = %call.info.id,
+                    "what came of a call is not written to its lead: the store is too far behind"
+                );
+            }
+        }
+    }
+}
+
+impl Writer {
+    async fn write(&self, call: &Write) {
+        let lead = insist(|| self.write_lead(call)).await;
+        let owner = match lead {
+            Ok(lead) => lead.and_then(|lead| lead.text("owner_alias").map(str::to_owned)),
+            Err(error) => {
+                self.lost(
+                    call,
+                    &error,
+                    "what came of a call is not written to its lead",
+                );
+                None
+            }
+        };
+        let mut note = CallNote::default();
+        note.owner = owner;
+        note.latency = call.latency;
+        note.cost_usd = self.prices.map(|prices| prices.cost(call.summary.usage));
+        note.file = match self.files.path_of(&call.info.id).await {
+            Ok(path) => path.map(|path| path.display().to_string()),
+            Err(error) => {
+                self.lost(call, &error, "the transcript of a call is not found");
+                None
+            }
+        };
+        if note != CallNote::default()
+            && let Err(error) = insist(|| self.stores.calls.note(&call.info.id, &note)).await
+        {
+            self.lost(
+                call,
+                &error,
+                "the record of a call lacks its cost and owner",
+            );
+        }
+    }
+
+    /// The lead as it is now, where the call was with one.
+    async fn write_lead(&self, call: &Write) -> Result<Option<Lead>, ProviderError> {
+        let remote = call.info.remote.as_ref();
+        let Some(phone) = remote.and_then(|remote| PhoneNumber::try_from(remote).ok()) else {
+            return Ok(None);
+        };
+        if self.stores.leads.get(&phone).await?.is_none() {
+            return Ok(None);
+        }
+        let status = LeadCallStatus::from(call.summary.outcome);
+        let mut result = CallResult::new(status, call.info.started);
+        let lines = self.files.lines(&call.info.id).await?;
+        if !lines.is_empty() {
+            result = result.with_transcript(as_text(&lines));
+        }
+        let change = Change::new().result(&result);
+        match self.stores.leads.update(&phone, change, Guard::Any).await {
+            // Deleted meanwhile.
+            Err(error) if *error.kind() == ProviderErrorKind::NotFound => Ok(None),
+            updated => updated.map(Some),
+        }
+    }
+
+    fn lost(&self, call: &Write, error: &ProviderError, what: &str) {
+        tracing::error!(
+            call_id = %call.info.id,
+            error = error as &dyn std::error::Error,
+            "{what}"
+        );
+    }
+}
+
+/// A transcript as a lead keeps it: a line for each utterance.
+fn as_text(lines: &[Utterance]) -> String {
+    let mut lines: Vec<_> = lines.iter().collect();
+    lines.sort_by_key(|line| line.at);
+    let lines = lines.into_iter().map(|line| {
+        let cut = if line.cut { " [cut]" } else { "" };
+        format!("{}: {}{cut}\n", line.speaker.as_str(), line.text)
+    });
+    lines.collect()
+}
+
+/// Tries for a minute, as long as trying can help.
+async fn insist<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, ProviderError>
+where
+    F: Future<Output = Result<T, ProviderError>>,
+{
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match attempt().await {
+            Err(error) if error.kind().is_retryable() && pause <= LONGEST_PAUSE => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn log_failure(done: Option<Result<(), tokio::task::JoinError>>) {
+    if let Some(Err(failed)) = done {
+        tracing::error!(
+            error = &failed as &dyn std::error::Error,
+            "writing the results of a call failed"
+        );
+    }
+}
+
+/// US dollars for a million tokens.
+#[derive(Clone, Copy, Debug)]
+struct Prices {
+    speech_in: f64,
+    speech_out: f64,
+    text_in: f64,
+    text_out: f64,
+}
+
+impl Prices {
+    /// On demand in us-east-1 (Amazon Bedrock pricing, Amazon Nova Sonic, September 2026).
+    fn of(model: &str) -> Self {
+        match model.contains("nova-sonic-v1") {
+            true => Self {
+                speech_in: 3.4,
+                speech_out: 13.6,
+                text_in: 0.06,
+                text_out: 0.24,
+            },
+            false => Self {
+                speech_in: 3.0,
+                speech_out: 12.0,
+                text_in: 0.33,
+                text_out: 2.75,
+            },
+        }
+    }
+
+    fn cost(self, usage: Usage) -> f64 {
+        let dollars = usage.input_speech_tokens as f64 * self.speech_in
+            + usage.output_speech_tokens as f64 * self.speech_out
+            + usage.input_text_tokens as f64 * self.text_in
+            + usage.output_text_tokens as f64 * self.text_out;
+        // To the millionth: floating point has no more to say.
+        dollars.round() / 1e6
+    }
+}
+
+/// Calls that may end while a store does not answer.
+const BEHIND: usize = 4_096;
+/// Calls whose results are written at the same time.
+const AT_ONCE: usize = 16;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_costs_what_its_tokens_cost() {
+        let usage = Usage {
+            input_speech_tokens: 1_000_000,
+            input_text_tokens: 2_000_000,
+            output_speech_tokens: 100_000,
+            output_text_tokens: 10_000,
+        };
+        let cost = Prices::of("amazon.nova-2-sonic-v1:0").cost(usage);
+        assert!((cost - (3.0 + 0.66 + 1.2 + 0.0275)).abs() < 1e-6, "{cost}");
+        assert_eq!(Prices::of("any").cost(Usage::default()), 0.0);
+    }
+}
