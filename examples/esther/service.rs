@@ -157,8 +157,7 @@ impl Service {
             );
         }
         let (calls, metrics) = (Calls::default(), Arc::<Metrics>::default());
-        let priced = speech.announcement.real.then_some(&*config.speech.model_id);
-        let (results, written) = Results::start(&stores, &recording.files, priced);
+        let (results, written) = Results::start(&stores, &recording.files);
         for call in &*recording.abandoned {
             results.submit(call.into());
         }

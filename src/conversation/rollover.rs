@@ -38,10 +38,12 @@ impl Conversation {
         let wished = self.wish.as_ref().map(|wish| wish.needed(self.now));
         let is_due = wished.is_some() || plan.is_due(self.now);
         match self.links.standby {
-            Standby::None if is_due && self.may_warm_up() <= self.now => {
+            Standby::None if is_due && self.may_warm_up(&plan) <= self.now => {
                 self.warm_up();
             }
-            Standby::Ready { since, .. } if plan.is_stale(since, self.now) => {
+            Standby::Ready { since, .. }
+                if plan.is_stale(since, self.now) && self.is_time_for_another(&plan) =>
+            {
                 // It has heard nothing for so long that its own idle limit comes near.
                 self.dismiss_standby();
             }
@@ -68,11 +70,16 @@ impl Conversation {
                     return self.timers.stop(Timer::Rollover);
                 };
                 let failed = self.standby_failed.then_some(self.now + plan.retry);
-                due.max(self.may_warm_up()).max(failed.unwrap_or(due))
+                due.max(self.may_warm_up(&plan)).max(failed.unwrap_or(due))
             }
             // Its opening, or the failure of it, is an event.
             Standby::Opening { .. } => return self.timers.stop(Timer::Rollover),
-            Standby::Ready { .. } => self.now + LOOK,
+            Standby::Ready { .. } => {
+                let hard = plan.steps.map(|steps| steps.hard);
+                let look = self.now + LOOK;
+                hard.filter(|hard| *hard > self.now)
+                    .map_or(look, |hard| hard.min(look))
+            }
         };
         self.timers
             .set(Timer::Rollover, at.max(self.now + Duration::from_millis(1)));
@@ -109,11 +116,20 @@ impl Conversation {
         }
     }
 
-    /// A call has two sessions at most, one that closes included; and one that does not come to
-    /// its end holds nobody up for ever.
-    fn may_warm_up(&self) -> Instant {
+    /// A call has two sessions at most, one that closes included; but one that does not come to
+    /// its end holds nobody up for ever, nor when the limit is near.
+    fn may_warm_up(&self, plan: &Plan) -> Instant {
         let closing = self.links.closing_since();
-        closing.map_or(self.now, |since| since + self.config.close)
+        let closed = closing.map_or(self.now, |since| since + self.config.close);
+        plan.steps
+            .map_or(closed, |steps| closed.min(steps.relaxed))
+    }
+
+    /// Whether a session that stands by could be closed and another one be ready in its place
+    /// before the call must move.
+    fn is_time_for_another(&self, plan: &Plan) -> bool {
+        let ready = self.now + self.config.close + OPENS;
+        plan.steps.is_none_or(|steps| ready < steps.hard)
     }
 
     fn plan(&self) -> Option<Plan> {
@@ -323,6 +339,9 @@ impl Steps {
 
 /// Nova Sonic ends a session that has heard nothing for 55 s; this many times 30 s is less.
 const LAST_STANDBY: f32 = 5.0 / 3.0;
+
+/// Sessions that open at all seldom take longer.
+const OPENS: Duration = Duration::from_secs(5);
 
 /// The limit that the steps are written for.
 const USUAL_LIMIT: Duration = Duration::from_secs(480);

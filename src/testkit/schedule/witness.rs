@@ -205,11 +205,8 @@ impl Witness {
         let sessions = &mut self.sessions;
         if sessions.active.is_some_and(|active| active.id == id) {
             sessions.active = None;
-            if !self.over
-                && sessions
-                    .standby
-                    .is_some_and(|standby| standby.ready.is_some())
-            {
+            // The call moves, or the session was given up and the next one is on its way.
+            if !self.over && sessions.standby.is_some() {
                 sessions.active = sessions.standby.take();
                 sessions.excused = false;
             }
