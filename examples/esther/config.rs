@@ -409,10 +409,7 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 2] = [
-    "IDLE_NUDGE_SECONDS",
-    "IDLE_HANGUP_SECONDS",
-];
+const UNUSED: [&str; 2] = ["IDLE_NUDGE_SECONDS", "IDLE_HANGUP_SECONDS"];
 
 const SPEECH_CHOICES: &[(&str, SpeechChoice)] = &[
     ("auto", SpeechChoice::Auto),

@@ -263,8 +263,10 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
             }
         });
-        let served = self.agent.serve(reached(stop, Stop::Drain)).await;
-        if self.readiness.is_draining()
+        let served = self.agent.serve(reached(stop.clone(), Stop::Drain)).await;
+        // The agent may be through before anything else has heard of it.
+        let asked_to_stop = *stop.borrow() >= Stop::Drain;
+        if asked_to_stop
             && tokio::time::timeout(LAST_ANSWERS, cancelling)
                 .await
                 .is_err()
@@ -295,7 +297,7 @@ impl Service {
             sending.finish().await;
         }
         match served {
-            Err(error) if !self.readiness.is_draining() => Err(error.into()),
+            Err(error) if !asked_to_stop => Err(error.into()),
             _ => Ok(()),
         }
     }

@@ -121,8 +121,7 @@ impl Conversation {
     fn may_warm_up(&self, plan: &Plan) -> Instant {
         let closing = self.links.closing_since();
         let closed = closing.map_or(self.now, |since| since + self.config.close);
-        plan.steps
-            .map_or(closed, |steps| closed.min(steps.relaxed))
+        plan.steps.map_or(closed, |steps| closed.min(steps.relaxed))
     }
 
     /// Whether a session that stands by could be closed and another one be ready in its place

@@ -51,10 +51,7 @@ struct Writer {
 
 impl Results {
     /// Begins to write. The task ends once every clone is gone and everything is written.
-    pub(crate) fn start(
-        stores: &Stores,
-        files: &FileSink,
-    ) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(stores: &Stores, files: &FileSink) -> (Self, JoinHandle<()>) {
         let (calls, mut over) = mpsc::channel::<Write>(BEHIND);
         let writer = Arc::new(Writer {
             stores: stores.clone(),
