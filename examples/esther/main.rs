@@ -18,6 +18,7 @@ mod signals;
 mod speech;
 mod stores;
 mod telemetry;
+mod traces;
 
 use std::{env, process::ExitCode};
 

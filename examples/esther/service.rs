@@ -43,6 +43,7 @@ use crate::{
     persona, placed,
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
+    traces::{Sending, Traces},
 };
 
 type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, FanOut, Acquaintance>;
@@ -55,6 +56,7 @@ pub(crate) struct Service {
     vonage: Vonage,
     browser: Browser,
     follower: Follower,
+    sending: Option<Sending>,
     stores: Stores,
     recording: Recording,
     /// Ends once the results of every call are written.
@@ -81,9 +83,10 @@ impl Service {
             )),
         );
         let (speech, stores) = (speech?, stores?);
+        let traces = config.traces.as_deref().map(Traces::start).transpose()?;
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
-        Self::assemble(config, listener, local, speech, stores, recording)
+        Self::assemble(config, listener, local, speech, traces, stores, recording)
     }
 
     fn assemble(
@@ -91,6 +94,7 @@ impl Service {
         listener: TcpListener,
         local: SocketAddr,
         speech: Speech,
+        traces: Option<(Traces, Sending)>,
         stores: Stores,
         recording: Recording,
     ) -> anyhow::Result<Self> {
@@ -106,7 +110,10 @@ impl Service {
         let max_calls = config.max_calls.min(speech.max_calls.unwrap_or(usize::MAX));
 
         let readiness = Readiness::default();
-        let gate = Gate::new(max_calls, &readiness);
+        // Where another model takes its place, callers are let in all the same.
+        let circuit = speech.circuit.clone();
+        let circuit = circuit.filter(|_| speech.stand_in.is_none());
+        let gate = Gate::new(max_calls, &readiness).guarded_by(circuit);
         let mut settings = BrowserConfig::new(&public_url, tokens.clone());
         settings.admission = gate.admission();
         let browser = Browser::new(settings);
@@ -125,6 +132,8 @@ impl Service {
         let mut settings = AgentConfig::default();
         settings.drain = config.drain;
         settings.max_calls = max_calls;
+        settings.max_sessions = speech.max_sessions;
+        settings.prices = speech.prices;
         settings.journals = config.journals.folder;
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
@@ -148,8 +157,7 @@ impl Service {
             );
         }
         let (calls, metrics) = (Calls::default(), Arc::<Metrics>::default());
-        let priced = speech.announcement.real.then_some(&*config.speech.model_id);
-        let (results, written) = Results::start(&stores, &recording.files, priced);
+        let (results, written) = Results::start(&stores, &recording.files);
         for call in &*recording.abandoned {
             results.submit(call.into());
         }
@@ -163,6 +171,7 @@ impl Service {
             max_calls,
             speech: speech.announcement.clone(),
             stand_in: speech.stand_in.clone(),
+            circuit: speech.circuit,
             sockets: sockets.clone(),
             browser: browser.clone(),
             vonage: vonage.clone(),
@@ -171,6 +180,9 @@ impl Service {
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
+        let (traces, sending) = traces
+            .map(|(traces, sending)| (Arc::new(traces), sending))
+            .unzip();
         let webhooks = http::counting_refusals(vonage::webhooks(&vonage), &metrics);
         let peers = webhooks.merge(socket::router(sockets));
         Ok(Self {
@@ -184,9 +196,11 @@ impl Service {
                 metrics,
                 gate,
                 stand_in: speech.stand_in,
+                traces,
                 results,
                 live: HashMap::new(),
             },
+            sending,
             stores,
             recording,
             results: written,
@@ -249,8 +263,10 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
             }
         });
-        let served = self.agent.serve(reached(stop, Stop::Drain)).await;
-        if self.readiness.is_draining()
+        let served = self.agent.serve(reached(stop.clone(), Stop::Drain)).await;
+        // The agent may be through before anything else has heard of it.
+        let asked_to_stop = *stop.borrow() >= Stop::Drain;
+        if asked_to_stop
             && tokio::time::timeout(LAST_ANSWERS, cancelling)
                 .await
                 .is_err()
@@ -277,8 +293,11 @@ impl Service {
             Err(_) => tracing::error!("the results of the last calls are not written"),
         }
         self.recording.flush().await;
+        if let Some(sending) = self.sending {
+            sending.finish().await;
+        }
         match served {
-            Err(error) if !self.readiness.is_draining() => Err(error.into()),
+            Err(error) if !asked_to_stop => Err(error.into()),
             _ => Ok(()),
         }
     }

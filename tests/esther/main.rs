@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod api;
+mod breaker;
 mod callers;
 mod commands;
 mod crash;
@@ -26,6 +27,7 @@ mod settings;
 mod sockets;
 mod softphone;
 mod tokens;
+mod traces;
 mod transcript;
 mod webhooks;
 
