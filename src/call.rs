@@ -292,6 +292,8 @@ pub struct CallSummary {
     pub duration: Duration,
     /// Tokens that the model counted.
     pub usage: crate::model::Usage,
+    /// What they cost in US dollars, where prices are known.
+    pub cost_usd: Option<f64>,
 }
 
 impl CallSummary {
@@ -304,6 +306,7 @@ impl CallSummary {
             ended,
             duration,
             usage: crate::model::Usage::default(),
+            cost_usd: None,
         }
     }
 }

@@ -107,6 +107,9 @@ pub enum ProviderErrorKind {
     /// Out of order for now. Try again.
     #[error("unavailable")]
     Unavailable,
+    /// Something that has no name here. At most one more try.
+    #[error("unexpected failure")]
+    Unexpected,
 }
 
 impl ProviderErrorKind {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use novavoice::{
     audio::SampleRate,
     call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
-    conversation::AgentState,
+    conversation::{AgentState, TurnLatency},
     telephony::PlacedEnd,
     transcript::{Speaker, Utterance},
 };
@@ -111,6 +111,11 @@ impl Calls {
         self.with(call, |record| record.line(line));
     }
 
+    /// The caller was answered.
+    pub(crate) fn turn(&self, call: &CallId, latency: &TurnLatency) {
+        self.with(call, |record| record.turn(latency));
+    }
+
     /// The agent's state changed.
     pub(crate) fn state(&self, call: &CallId, old: AgentState, new: AgentState) {
         self.with(call, |record| record.state(old, new));
@@ -150,6 +155,11 @@ impl Calls {
     /// One call as it is at this moment, without its lines: ahead of any store.
     pub(crate) fn get(&self, call: &CallId, now: Timestamp) -> Option<Value> {
         Some(self.lock().records.get(call)?.to_json(now))
+    }
+
+    /// How fast the agent answered in one call, stage by stage; no store has that.
+    pub(crate) fn latency_ms(&self, call: &CallId) -> Option<Value> {
+        Some(self.lock().records.get(call)?.latency_ms())
     }
 
     /// The lines of one call; of a very long one, the last ones.

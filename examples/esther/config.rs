@@ -11,6 +11,7 @@ use std::{
 use novavoice::{
     journal::{JournalFolder, JournalKey},
     lead::PhoneNumber,
+    model::price::PriceList,
     private::Private,
     telephony::vonage::{Account, Credentials, rest::RateLimits},
 };
@@ -55,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) max_calls: usize,
     /// How long live calls may go on once the process is asked to end.
     pub(crate) drain: Duration,
+    /// Where traces go.
+    pub(crate) traces: Option<String>,
     /// What is logged, and how.
     pub(crate) log: LogSettings,
     /// Settings that were given although this build has no use for them yet.
@@ -78,6 +81,8 @@ pub(crate) struct SpeechConfig {
     pub(crate) session_limit: Option<Duration>,
     /// The account's session quota.
     pub(crate) max_sessions: usize,
+    /// What its tokens cost; what is known of the model when `None`.
+    pub(crate) prices: Option<PriceList>,
 }
 
 /// `SPEECH_MODEL`.
@@ -224,7 +229,6 @@ impl Config {
         let mut read = Reader::new(sources);
         // The TLS library reads it by itself; a wrong path must not be found at the first call.
         read.optional("SSL_CERT_FILE", parse::readable_file);
-        read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url);
         // So does the AWS library.
         read.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", parse::url);
         let config = Self {
@@ -243,6 +247,7 @@ impl Config {
             },
             max_calls: read.required("MAX_CALLS", parse::number(1..=100_000)) as usize,
             drain: read.required("DRAIN_SECONDS", parse::seconds(0)),
+            traces: read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url),
             log: LogSettings {
                 filter: read.required("RUST_LOG", parse::log_filter),
                 format: read.required("LOG_FORMAT", parse::one_of(LOG_FORMATS)),
@@ -269,6 +274,7 @@ impl SpeechConfig {
             // Three: one call, and two spare so that it can roll over.
             max_sessions: read.required("NOVA_SONIC_MAX_SESSIONS", parse::number(3..=100_000))
                 as usize,
+            prices: read.optional("NOVA_SONIC_PRICES", parse::prices),
         }
     }
 }
@@ -403,11 +409,7 @@ fn exported(sources: &Sources) -> String {
 }
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 3] = [
-    "IDLE_NUDGE_SECONDS",
-    "IDLE_HANGUP_SECONDS",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-];
+const UNUSED: [&str; 2] = ["IDLE_NUDGE_SECONDS", "IDLE_HANGUP_SECONDS"];
 
 const SPEECH_CHOICES: &[(&str, SpeechChoice)] = &[
     ("auto", SpeechChoice::Auto),

@@ -23,6 +23,7 @@ use crate::{
     speech::StandIn,
     stores::{Results, Write},
     tools::Notes,
+    traces::Traces,
 };
 
 /// Where the agent's reports go.
@@ -31,6 +32,7 @@ pub(crate) struct Follower {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) gate: Gate,
     pub(crate) stand_in: Option<Arc<StandIn>>,
+    pub(crate) traces: Option<Arc<Traces>>,
     pub(crate) results: Results,
     /// What the tools noted of the calls that go on.
     pub(crate) notes: Notes,
@@ -72,11 +74,17 @@ impl Follower {
         tracing::error!(missed, "the record of calls fell behind and has gaps");
         let live: Vec<_> = agent.calls().into_iter().map(|call| call.info.id).collect();
         self.calls.keep_live(&live, wall());
+        if let Some(traces) = &self.traces {
+            traces.keep_live(&live);
+        }
         self.live.retain(|call, _| live.contains(call));
     }
 
     fn take(&mut self, event: &AgentEvent) {
         let call = &event.call;
+        if let Some(traces) = &self.traces {
+            traces.take(event);
+        }
         match &event.kind {
             EventKind::Started(info) => {
                 self.calls.started(info);
@@ -87,6 +95,10 @@ impl Follower {
             EventKind::State { old, new } => self.calls.state(call, *old, *new),
             EventKind::Caption { speaker, text } => self.calls.caption(call, *speaker, text),
             EventKind::Utterance(line) => self.calls.line(call, line),
+            EventKind::Turn(turn) => {
+                self.calls.turn(call, &turn.latency);
+                self.metrics.turn(&turn.latency);
+            }
             EventKind::Trouble(_) => self.metrics.trouble(),
             EventKind::Ended { summary, stats, .. } => {
                 let summary = self.notes.judge(call, summary.clone());

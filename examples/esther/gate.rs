@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use novavoice::{agent::AgentHandle, telephony::admission::Admission};
+use novavoice::{agent::AgentHandle, model::breaker::Circuit, telephony::admission::Admission};
 
 use crate::{clock::wall, http::Readiness};
 
@@ -20,6 +20,8 @@ pub(crate) struct Gate {
     promised: Arc<Mutex<Promised>>,
     max_calls: usize,
     readiness: Readiness,
+    /// How the model stands, where no other one takes its place.
+    circuit: Option<Circuit>,
 }
 
 impl Gate {
@@ -30,7 +32,14 @@ impl Gate {
             promised: Arc::default(),
             max_calls,
             readiness: readiness.clone(),
+            circuit: None,
         }
+    }
+
+    /// Lets nobody in while the model is known to be out of order.
+    pub(crate) fn guarded_by(mut self, circuit: Option<Circuit>) -> Self {
+        self.circuit = circuit;
+        self
     }
 
     /// What carriers ask.
@@ -51,6 +60,9 @@ impl Gate {
     }
 
     fn let_in(&self) -> bool {
+        if self.circuit.as_ref().is_some_and(Circuit::is_open) {
+            return false;
+        }
         let mut promised = self.promised();
         let calls = self.agent.get().map_or(0, |agent| agent.counts().calls);
         !self.readiness.is_draining() && promised.one_more(calls, self.max_calls, wall())

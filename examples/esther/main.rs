@@ -19,6 +19,7 @@ mod speech;
 mod stores;
 mod telemetry;
 mod tools;
+mod traces;
 
 use std::{env, process::ExitCode};
 

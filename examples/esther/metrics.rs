@@ -8,8 +8,12 @@ use std::{
 };
 
 use novavoice::{
-    agent::Counts, call::CallSummary, conversation::CallStats, model::Usage,
-    telephony::socket::Sockets, transcript::spool::SpoolHealth,
+    agent::Counts,
+    call::CallSummary,
+    conversation::{CallStats, TurnLatency},
+    model::Usage,
+    telephony::socket::Sockets,
+    transcript::spool::SpoolHealth,
 };
 
 /// What was counted since the start. Calls are counted when they end.
@@ -29,6 +33,10 @@ struct Totals {
     underruns: u64,
     frames: Frames,
     usage: Usage,
+    cost_usd: f64,
+    rollovers: u64,
+    restarts: u64,
+    stages: BTreeMap<&'static str, Histogram>,
     reply_latency: Histogram,
     call_duration: Histogram,
 }
@@ -53,6 +61,17 @@ impl Metrics {
     /// Something went wrong in a call.
     pub(crate) fn trouble(&self) {
         self.lock().troubles += 1;
+    }
+
+    /// A caller was answered.
+    pub(crate) fn turn(&self, latency: &TurnLatency) {
+        let mut totals = self.lock();
+        for (stage, length) in latency.stages() {
+            if let Some(length) = length {
+                let stage = totals.stages.entry(stage).or_default();
+                stage.observe(length, &LATENCIES);
+            }
+        }
     }
 
     /// A webhook had no right signature.
@@ -81,6 +100,9 @@ impl Metrics {
         totals.frames.played += stats.frames_played;
         totals.frames.unplayed += stats.frames_unplayed;
         totals.usage += stats.usage;
+        totals.cost_usd += summary.cost_usd.unwrap_or_default();
+        totals.rollovers += stats.rollovers;
+        totals.restarts += stats.restarts;
         for latency in stats.turns.iter().filter_map(|turn| turn.first_frame) {
             totals.reply_latency.observe(latency, &LATENCIES);
         }
@@ -92,6 +114,7 @@ impl Metrics {
         counts: Counts,
         sockets: &Sockets,
         stood_in: u64,
+        circuit_open: bool,
         spool: Option<&SpoolHealth>,
     ) -> String {
         let totals = self.lock();
@@ -109,6 +132,12 @@ impl Metrics {
             "sockets_active",
             "Open media sockets.",
             sockets.open_sockets(),
+        );
+
+        text.gauge(
+            "model_circuit_open",
+            "1 while the model is left in peace because it fails to open.",
+            u8::from(circuit_open),
         );
 
         text.counter("calls_started_total", "Calls that began.", totals.started);
@@ -176,6 +205,22 @@ impl Metrics {
                 ("output_text", totals.usage.output_text_tokens),
             ]),
         );
+        text.family(
+            "cost_usd_total",
+            "counter",
+            "What those tokens cost in US dollars, where prices are known.",
+        );
+        text.line(format_args!("{PREFIX}cost_usd_total {}", totals.cost_usd));
+        text.counter(
+            "rollovers_total",
+            "Moves to a fresh session before the old one's limit.",
+            totals.rollovers,
+        );
+        text.counter(
+            "restarts_total",
+            "Lost sessions that were opened again.",
+            totals.restarts,
+        );
         text.counter(
             "sockets_opened_total",
             "Media sockets that opened.",
@@ -220,6 +265,15 @@ impl Metrics {
             &totals.reply_latency,
             &LATENCIES,
         );
+        let none = Histogram::default();
+        for (stage, _) in TurnLatency::default().stages() {
+            text.histogram(
+                &format!("turn_{stage}_seconds"),
+                "From the end of the caller's words to this stage of the answer.",
+                totals.stages.get(stage).unwrap_or(&none),
+                &LATENCIES,
+            );
+        }
         text.histogram(
             "call_duration_seconds",
             "How long calls lasted.",

@@ -16,7 +16,6 @@ use novavoice::{
     agent::{AgentConfig, Prompt, VoiceAgent},
     model::SpeechModel,
     private::Private,
-    state::StateStore,
     telephony::{
         Both,
         browser::{Browser, BrowserConfig},
@@ -45,6 +44,7 @@ use crate::{
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
     tools::{Desk, Judged},
+    traces::{Sending, Traces},
 };
 
 type Agent = VoiceAgent<Both<Vonage, Browser>, Arc<dyn SpeechModel>, Judged<FanOut>, Acquaintance>;
@@ -57,6 +57,7 @@ pub(crate) struct Service {
     vonage: Vonage,
     browser: Browser,
     follower: Follower,
+    sending: Option<Sending>,
     stores: Stores,
     recording: Recording,
     /// Ends once the results of every call are written.
@@ -83,10 +84,20 @@ impl Service {
             )),
         );
         let (speech, stores) = (speech?, stores?);
+        let traces = config.traces.as_deref().map(Traces::start).transpose()?;
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
         let state = stores::state(&stores, &config.stores).await?;
-        Self::assemble(config, listener, local, speech, stores, recording, state)
+        let desk = Desk::new(state, Arc::clone(&stores.leads));
+        Self::assemble(
+            config,
+            listener,
+            local,
+            speech,
+            traces,
+            stores,
+            (recording, desk),
+        )
     }
 
     fn assemble(
@@ -94,9 +105,9 @@ impl Service {
         listener: TcpListener,
         local: SocketAddr,
         speech: Speech,
+        traces: Option<(Traces, Sending)>,
         stores: Stores,
-        recording: Recording,
-        state: Arc<dyn StateStore>,
+        (recording, desk): (Recording, Desk),
     ) -> anyhow::Result<Self> {
         let address = reachable(local);
         let public_url = config.public_url.clone();
@@ -110,7 +121,10 @@ impl Service {
         let max_calls = config.max_calls.min(speech.max_calls.unwrap_or(usize::MAX));
 
         let readiness = Readiness::default();
-        let gate = Gate::new(max_calls, &readiness);
+        // Where another model takes its place, callers are let in all the same.
+        let circuit = speech.circuit.clone();
+        let circuit = circuit.filter(|_| speech.stand_in.is_none());
+        let gate = Gate::new(max_calls, &readiness).guarded_by(circuit);
         let mut settings = BrowserConfig::new(&public_url, tokens.clone());
         settings.admission = gate.admission();
         let browser = Browser::new(settings);
@@ -129,8 +143,9 @@ impl Service {
         let mut settings = AgentConfig::default();
         settings.drain = config.drain;
         settings.max_calls = max_calls;
+        settings.max_sessions = speech.max_sessions;
+        settings.prices = speech.prices;
         settings.journals = config.journals.folder;
-        let desk = Desk::new(state, Arc::clone(&stores.leads));
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
@@ -157,8 +172,7 @@ impl Service {
             );
         }
         let (calls, metrics) = (Calls::default(), Arc::<Metrics>::default());
-        let priced = speech.announcement.real.then_some(&*config.speech.model_id);
-        let (results, written) = Results::start(&stores, &recording.files, priced);
+        let (results, written) = Results::start(&stores, &recording.files);
         for call in &*recording.abandoned {
             results.submit(call.into());
         }
@@ -172,6 +186,7 @@ impl Service {
             max_calls,
             speech: speech.announcement.clone(),
             stand_in: speech.stand_in.clone(),
+            circuit: speech.circuit,
             sockets: sockets.clone(),
             browser: browser.clone(),
             vonage: vonage.clone(),
@@ -180,6 +195,9 @@ impl Service {
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
+        let (traces, sending) = traces
+            .map(|(traces, sending)| (Arc::new(traces), sending))
+            .unzip();
         let webhooks = http::counting_refusals(vonage::webhooks(&vonage), &metrics);
         let peers = webhooks.merge(socket::router(sockets));
         Ok(Self {
@@ -193,10 +211,12 @@ impl Service {
                 metrics,
                 gate,
                 stand_in: speech.stand_in,
+                traces,
                 results,
                 notes: desk.notes,
                 live: HashMap::new(),
             },
+            sending,
             stores,
             recording,
             results: written,
@@ -259,8 +279,10 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
             }
         });
-        let served = self.agent.serve(reached(stop, Stop::Drain)).await;
-        if self.readiness.is_draining()
+        let served = self.agent.serve(reached(stop.clone(), Stop::Drain)).await;
+        // The agent may be through before anything else has heard of it.
+        let asked_to_stop = *stop.borrow() >= Stop::Drain;
+        if asked_to_stop
             && tokio::time::timeout(LAST_ANSWERS, cancelling)
                 .await
                 .is_err()
@@ -287,8 +309,11 @@ impl Service {
             Err(_) => tracing::error!("the results of the last calls are not written"),
         }
         self.recording.flush().await;
+        if let Some(sending) = self.sending {
+            sending.finish().await;
+        }
         match served {
-            Err(error) if !self.readiness.is_draining() => Err(error.into()),
+            Err(error) if !asked_to_stop => Err(error.into()),
             _ => Ok(()),
         }
     }

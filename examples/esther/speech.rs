@@ -16,7 +16,9 @@ use novavoice::{
     call::CallId,
     model::{
         Capabilities, Session, SessionSeed, SpeechModel,
+        breaker::{Breaker, Circuit},
         nova_sonic::{NovaSonic, NovaSonicConfig},
+        price::PriceList,
         scripted::{Script, Scripted},
     },
 };
@@ -34,6 +36,12 @@ pub(crate) struct Speech {
     pub(crate) announcement: Announcement,
     /// How many calls the model can bear, where that is known.
     pub(crate) max_calls: Option<usize>,
+    /// How many sessions it opens at once, where that is known.
+    pub(crate) max_sessions: Option<usize>,
+    /// How it stands, where it may be out of order.
+    pub(crate) circuit: Option<Circuit>,
+    /// What its tokens cost, where that is known.
+    pub(crate) prices: Option<PriceList>,
 }
 
 /// What people are told about the model.
@@ -54,14 +62,19 @@ pub(crate) async fn choose(config: &SpeechConfig) -> anyhow::Result<Speech> {
         SpeechChoice::NovaSonic => {
             let nova = nova_sonic(config, PATIENCE_WHEN_ASKED_FOR).await;
             let nova = nova.context("SPEECH_MODEL asks for Nova Sonic, which cannot be reached")?;
-            Ok(real(config, Arc::new(nova), None))
+            let nova = Breaker::new(nova);
+            let circuit = nova.circuit();
+            Ok(real(config, Arc::new(nova), None, circuit))
         }
         SpeechChoice::Auto => {
             let nova = nova_sonic(config, PATIENCE_OF_AUTO);
             match tokio::time::timeout(PATIENCE_OF_AUTO, nova).await {
                 Ok(Ok(nova)) => {
-                    let both = Arc::new(StandIn::new(nova, scripted()));
-                    Ok(real(config, Arc::clone(&both) as _, Some(both)))
+                    let nova = Breaker::new(nova);
+                    let circuit = nova.circuit();
+                    let both = StandIn::new(nova, scripted(), circuit.clone());
+                    let both = Arc::new(both);
+                    Ok(real(config, Arc::clone(&both) as _, Some(both), circuit))
                 }
                 Ok(Err(problem)) => {
                     tracing::info!(error = format!("{problem:#}"), "Nova Sonic is not used");
@@ -92,7 +105,9 @@ fn real(
     config: &SpeechConfig,
     model: Arc<dyn SpeechModel>,
     stand_in: Option<Arc<StandIn>>,
+    circuit: Circuit,
 ) -> Speech {
+    let known = || PriceList::nova_sonic(&config.model_id);
     Speech {
         announcement: Announcement {
             name: model.capabilities().name,
@@ -103,6 +118,9 @@ fn real(
         stand_in,
         // One call may roll over at any time, and needs a second session then.
         max_calls: Some(config.max_sessions - SPARE_SESSIONS),
+        max_sessions: Some(config.max_sessions),
+        circuit: Some(circuit),
+        prices: config.prices.clone().or_else(known),
     }
 }
 
@@ -120,6 +138,9 @@ fn local(why: &str, help: &str) -> Speech {
         model: Arc::new(model),
         stand_in: None,
         max_calls: None,
+        max_sessions: None,
+        circuit: None,
+        prices: None,
     }
 }
 
@@ -129,9 +150,11 @@ fn scripted() -> Scripted {
 
 /// A model whose calls are taken by another one when it cannot take them at their start.
 #[derive(Debug)]
-pub(crate) struct StandIn<M = NovaSonic, L = Scripted> {
+pub(crate) struct StandIn<M = Breaker<NovaSonic>, L = Scripted> {
     model: M,
     local: L,
+    /// How the model stands.
+    circuit: Circuit,
     /// Who talks in which call.
     calls: Mutex<HashMap<CallId, Talker>>,
     taken: AtomicU64,
@@ -144,10 +167,11 @@ enum Talker {
 }
 
 impl<M: SpeechModel, L: SpeechModel> StandIn<M, L> {
-    fn new(model: M, local: L) -> Self {
+    fn new(model: M, local: L, circuit: Circuit) -> Self {
         Self {
             model,
             local,
+            circuit,
             calls: Mutex::default(),
             taken: AtomicU64::new(0),
         }
@@ -180,20 +204,26 @@ impl<M: SpeechModel, L: SpeechModel> SpeechModel for StandIn<M, L> {
             return self.local.open(seed).await;
         }
         let call = seed.call.clone();
-        let opened = self.model.open(seed.clone()).await;
-        let error = match opened {
-            Ok(session) => {
-                self.calls().insert(call, Talker::Model);
-                return Ok(session);
-            }
-            Err(error) if talker.is_some() => return Err(error),
-            Err(error) => error,
-        };
-        tracing::warn!(
-            call_id = %call,
-            error = &error as &dyn std::error::Error,
-            "the model cannot take this call: the scripted stand-in with its tones takes it"
-        );
+        if talker.is_none() && self.circuit.is_open() {
+            tracing::warn!(
+                call_id = %call,
+                "the model is out of order: the scripted stand-in with its tones takes this call"
+            );
+        } else {
+            let error = match self.model.open(seed.clone()).await {
+                Ok(session) => {
+                    self.calls().insert(call, Talker::Model);
+                    return Ok(session);
+                }
+                Err(error) if talker.is_some() => return Err(error),
+                Err(error) => error,
+            };
+            tracing::warn!(
+                call_id = %call,
+                error = &error as &dyn std::error::Error,
+                "the model cannot take this call: the scripted stand-in with its tones takes it"
+            );
+        }
         self.taken.fetch_add(1, Relaxed);
         self.calls().insert(call, Talker::Local);
         self.local.open(seed).await
@@ -242,13 +272,18 @@ mod tests {
         }
     }
 
+    fn stand_in(well: bool) -> StandIn<Switched, Scripted> {
+        let model = Switched(AtomicBool::new(well));
+        StandIn::new(model, scripted(), Circuit::default())
+    }
+
     fn seed(call: &str) -> SessionSeed {
         SessionSeed::new(CallId::new(call), "", SampleRate::Hz16000)
     }
 
     #[tokio::test]
     async fn a_call_that_the_model_cannot_take_is_taken_by_the_stand_in_to_its_end() {
-        let both = StandIn::new(Switched(AtomicBool::new(false)), scripted());
+        let both = stand_in(false);
         assert!(both.open(seed("one")).await.is_ok());
         both.model.0.store(true, Relaxed);
         assert!(
@@ -263,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_the_model_has_begun_is_never_taken_over() {
-        let both = StandIn::new(Switched(AtomicBool::new(true)), scripted());
+        let both = stand_in(true);
         assert!(both.open(seed("one")).await.is_ok());
         both.model.0.store(false, Relaxed);
         assert!(both.open(seed("one")).await.is_err());
@@ -284,7 +319,10 @@ mod tests {
     #[test]
     fn two_sessions_of_nova_sonic_stay_free() {
         let config = config::tests::defaults().speech;
-        let speech = real(&config, Arc::new(scripted()), None);
-        assert_eq!(speech.max_calls, Some(18));
+        let speech = real(&config, Arc::new(scripted()), None, Circuit::default());
+        assert_eq!(
+            (speech.max_calls, speech.max_sessions),
+            (Some(18), Some(20))
+        );
     }
 }

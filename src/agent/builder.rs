@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
-use super::{AgentConfig, DetectorFn, Parts, Prompt, PromptFn, Shared, VoiceAgent};
+use super::{AgentConfig, DetectorFn, Parts, Prompt, PromptFn, Quota, Shared, VoiceAgent};
 use crate::{
     audio::vad::{self, VoiceDetector},
     call::CallInfo,
@@ -194,8 +192,7 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
             detector,
         } = self;
         let shared = Arc::new(Shared::default());
-        let permits = config.max_sessions.unwrap_or(Semaphore::MAX_PERMITS);
-        let quota = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let quota = Quota::new(config.max_sessions);
         VoiceAgent {
             telephony,
             parts: Arc::new(Parts {

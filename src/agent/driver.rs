@@ -112,6 +112,9 @@ where
         clock::now().saturating_duration_since(began),
     );
     summary.usage = stats.usage;
+    let day = info.started.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let prices = parts.config.prices.as_ref().and_then(|list| list.on(day));
+    summary.cost_usd = prices.map(|prices| prices.cost(stats.usage));
     let deadline = parts.config.record_deadline;
     if let Err(failed) = recorder
         .finish(&parts.transcripts, &info, &summary, deadline)
@@ -249,6 +252,8 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
                 Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
+                Notice::Turn(turn) => EventKind::Turn(Box::new(turn)),
+                Notice::Work(work) => EventKind::Work(work),
             }),
             // Taken by the loop.
             Action::End(_) => {}

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     answer::Verdict,
     call::{CallId, CallInfo, CallSummary},
-    conversation::{AgentState, CallStats, EndReason},
+    conversation::{AgentState, CallStats, EndReason, Turn, Work},
     tool::ToolRunId,
     transcript::{Speaker, Utterance},
 };
@@ -64,6 +64,10 @@ pub enum EventKind {
     Utterance(Utterance),
     /// Something went wrong; the call may go on.
     Trouble(String),
+    /// The caller was answered.
+    Turn(Box<Turn>),
+    /// Something that took time is over, outside any turn.
+    Work(Work),
     /// The call is over, and everything about it was kept.
     Ended {
         /// Why.
@@ -88,6 +92,8 @@ impl std::fmt::Debug for EventKind {
                 write!(f, "ToolAnswered({}, failed: {failed})", run.0)
             }
             Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
+            Self::Turn(turn) => f.debug_tuple("Turn").field(turn).finish(),
+            Self::Work(work) => f.debug_tuple("Work").field(work).finish(),
             Self::Trouble(what) => f.debug_tuple("Trouble").field(what).finish(),
             Self::Ended { reason, .. } => f.debug_tuple("Ended").field(reason).finish(),
         }

@@ -316,6 +316,7 @@ mod tests {
         let header = header();
         let (mut call, received) = taped(&header);
         let mut now = clock::now();
+        call.handle(now, Input::ModelOpened(crate::conversation::SessionId(1)));
         for _ in 0..300 * 50 {
             now += Duration::from_millis(20);
             let frame = AudioFrame::silence(SampleRate::Hz16000);

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     error::{ProviderError, ProviderErrorKind},
     journal::JournalFolder,
     lead::{Lead, LeadStore},
-    model::SpeechModel,
+    model::{SpeechModel, price::PriceList},
     telephony::{CallCommand, Leg, Telephony},
     tool::Tools,
     transcript::TranscriptSink,
@@ -27,6 +27,7 @@ pub use event::{AgentEvent, Counts, EventKind, LiveCall};
 mod driver;
 mod handle;
 mod journaled;
+mod quota;
 mod recorder;
 mod seeds;
 mod sessions;
@@ -34,6 +35,7 @@ mod tools;
 
 pub use handle::AgentHandle;
 use handle::Shared;
+use quota::Quota;
 
 /// Runs calls: takes them from a [`Telephony`], lets a [`SpeechModel`] talk, keeps what was said
 /// in a [`TranscriptSink`], and knows people from a [`LeadStore`].
@@ -76,8 +78,7 @@ struct Parts<M, S, L> {
     tools: Tools,
     detector: DetectorFn,
     shared: Arc<Shared>,
-    /// One permit for each session that may be open.
-    quota: Arc<Semaphore>,
+    quota: Arc<Quota>,
 }
 
 type PromptFn = Box<dyn Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync>;
@@ -103,8 +104,14 @@ pub struct AgentConfig {
     pub filler: bool,
     /// How many model sessions may be open at once over all calls; openings past that wait their
     /// turn. Default: no limit but the calls'. Give the account's quota where there is one:
-    /// rollovers are then staggered under it.
+    /// rollovers are then staggered under it, calls that go on are served before new ones, and two
+    /// sessions are left to them.
     pub max_sessions: Option<usize>,
+    /// How long a session may take to open, once it is its turn; at most 20 s, which is also the
+    /// default. A provider's own limit should be shorter.
+    pub open_timeout: Duration,
+    /// What tokens cost. Default: unknown, and so are the costs of calls.
+    pub prices: Option<PriceList>,
     /// How long the last lines of a call may take to be kept. Default: 10 s.
     pub record_deadline: Duration,
     /// Where calls are written down so that they can be [run again](crate::journal). Default:
@@ -121,6 +128,8 @@ impl Default for AgentConfig {
             lead_lookup: Duration::from_millis(400),
             filler: true,
             max_sessions: None,
+            open_timeout: conversation::OPENING,
+            prices: None,
             record_deadline: Duration::from_secs(10),
             journals: None,
         }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::{AbortHandle, JoinError, JoinSet},
+    time::timeout,
 };
 use tracing::{Instrument, warn};
 
@@ -17,10 +17,11 @@ use super::{
     Parts,
     driver::reserve,
     handle::{Counted, Shared},
+    quota::{Permit, Turn},
 };
 use crate::{
     audio::AudioFrame,
-    conversation::{Input, SessionId},
+    conversation::{Input, OPENING, SessionId},
     error::{ProviderError, ProviderErrorKind},
     model::{ModelCommand, Session, SessionSeed, SpeechModel},
 };
@@ -45,7 +46,7 @@ type Answer = (SessionId, Result<Opened, ProviderError>);
 struct Opened {
     session: Session,
     _counted: Counted,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Permit,
 }
 
 #[derive(Debug)]
@@ -79,11 +80,19 @@ impl Sessions {
     {
         let task = Counted::new(&self.tasks);
         let counted = Counted::new(&self.open);
+        let turn = match id {
+            SessionId(1) => Turn::New,
+            SessionId(_) => Turn::Going,
+        };
         let opening = async move {
             let _task = task;
-            // The semaphore is never closed.
-            let permit = Arc::clone(&parts.quota).acquire_owned().await.ok();
-            let session = parts.model.open(seed).await;
+            let permit = parts.quota.acquire(turn).await;
+            let longest = parts.config.open_timeout.min(OPENING);
+            let session = match timeout(longest, parts.model.open(seed)).await {
+                Ok(session) => session,
+                Err(_) => Err(ProviderError::new("agent", ProviderErrorKind::TimedOut)
+                    .with_detail(format!("the model did not open within {longest:?}"))),
+            };
             (
                 id,
                 session.map(|session| Opened {

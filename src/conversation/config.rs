@@ -49,6 +49,10 @@ pub struct Config {
     pub last_words: Duration,
     /// How long a mark may be overdue before the carrier's buffer counts as played. Default: 2 s.
     pub mark_overdue: Duration,
+    /// How long nothing at all may come from the model once the caller has spoken; then its
+    /// session is replaced, once in a minute. Default: 8 s: words that were understood come within
+    /// two seconds, and a stream that is dead in one direction is noticed no other way.
+    pub no_sign: Duration,
     /// What is done about a caller who says nothing.
     pub idle: Idle,
     /// How long a call may last; the agent is told to come to an end a little before. Default:
@@ -79,6 +83,7 @@ impl Default for Config {
             no_traffic: Duration::from_secs(300),
             last_words: Duration::from_secs(20),
             mark_overdue: Duration::from_secs(2),
+            no_sign: Duration::from_secs(8),
             idle: Idle::default(),
             max_call: None,
             wrap_up: Duration::from_secs(30),

@@ -101,6 +101,7 @@ impl Conversation {
             Timer::Rollover,
             Timer::Reopen,
             Timer::Filler,
+            Timer::Sign,
             Timer::Answer,
             Timer::Idle,
             Timer::Length,
@@ -109,7 +110,7 @@ impl Conversation {
         }
         self.commit_caller();
         self.close_tools();
-        for session in self.links.leave() {
+        for session in self.links.leave(self.now) {
             self.actions.push_back(Action::CloseModel(session));
         }
         self.timers.set(Timer::Ending, self.now + self.config.close);
@@ -155,7 +156,7 @@ impl Conversation {
         self.cancel_tools();
         self.commit_caller();
         self.commit(true);
-        self.turn.close(&mut self.stats.turns);
+        self.close_turn(false);
         self.phase = Phase::Over;
         self.actions.push_back(Action::End(reason));
     }

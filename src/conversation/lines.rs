@@ -35,7 +35,7 @@ impl Conversation {
             speaker,
             text: text.clone(),
         };
-        self.said.push((began, said));
+        self.past.push(began, said);
         self.seq += 1;
         self.stats.utterances += 1;
         let at = self.wall(began);
@@ -49,7 +49,7 @@ impl Conversation {
     }
 
     /// In whole milliseconds, as files keep it: a line has one time wherever it is read.
-    fn wall(&self, at: Instant) -> Timestamp {
+    pub(super) fn wall(&self, at: Instant) -> Timestamp {
         let since = at.saturating_duration_since(self.epoch);
         let at = self.setup.started.checked_add(since);
         whole_millis(at.unwrap_or(self.setup.started))

@@ -1,7 +1,7 @@
 //! Which model sessions a call has: the one that talks, the one that is warmed up to follow it,
 //! and those that are left and still close.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::SessionId;
 
@@ -11,8 +11,8 @@ pub(super) struct Links {
     last: u32,
     pub(super) active: Active,
     pub(super) standby: Standby,
-    /// Left, and told to close; what they still say of the past counts.
-    pub(super) closing: Vec<SessionId>,
+    /// Left, and told to close at this time; what they still say of the past counts.
+    pub(super) closing: Vec<(SessionId, Instant)>,
 }
 
 /// The session that talks, or is to talk.
@@ -21,7 +21,12 @@ pub(super) enum Active {
     /// Asked for; nothing can be said yet.
     Opening { id: SessionId, born: Instant },
     /// It hears and speaks.
-    Open { id: SessionId, born: Instant },
+    Open {
+        id: SessionId,
+        born: Instant,
+        /// Since when it talks, or could.
+        since: Instant,
+    },
     /// Lost; another one will be asked for.
     Lost,
 }
@@ -74,6 +79,17 @@ impl Links {
         }
     }
 
+    /// This session talks from now on. Its age counts from when it was asked for, but for the
+    /// time that it stood in a queue: no opening takes longer than [`OPENING`].
+    pub(super) fn open_active(&mut self, id: SessionId, born: Instant, now: Instant) {
+        let born = born.max(now.checked_sub(OPENING).unwrap_or(born));
+        self.active = Active::Open {
+            id,
+            born,
+            since: now,
+        };
+    }
+
     /// Whether this is the session that talks, or is to talk.
     pub(super) fn is_active(&self, session: SessionId) -> bool {
         matches!(self.active, Active::Open { id, .. } | Active::Opening { id, .. } if id == session)
@@ -92,24 +108,43 @@ impl Links {
         }
     }
 
+    /// Whether this session was left and has not ended yet.
+    pub(super) fn is_closing(&self, session: SessionId) -> bool {
+        self.closing.iter().any(|(id, _)| *id == session)
+    }
+
+    /// When the session that was left last was told to close, if any still does.
+    pub(super) fn closing_since(&self) -> Option<Instant> {
+        self.closing.iter().map(|(_, since)| *since).max()
+    }
+
+    /// Takes the session off that stands by, which is told to close.
+    pub(super) fn dismiss_standby(&mut self, now: Instant) -> Option<SessionId> {
+        match std::mem::replace(&mut self.standby, Standby::None) {
+            Standby::Opening { id, .. } | Standby::Ready { id, .. } => {
+                self.closing.push((id, now));
+                Some(id)
+            }
+            Standby::None => None,
+        }
+    }
+
     /// Takes the active and the standing-by session off; answers with those that live.
-    pub(super) fn leave(&mut self) -> Vec<SessionId> {
+    pub(super) fn leave(&mut self, now: Instant) -> Vec<SessionId> {
         let active = match std::mem::replace(&mut self.active, Active::Lost) {
             Active::Open { id, .. } | Active::Opening { id, .. } => Some(id),
             Active::Lost => None,
         };
-        let standby = match std::mem::replace(&mut self.standby, Standby::None) {
-            Standby::Opening { id, .. } | Standby::Ready { id, .. } => Some(id),
-            Standby::None => None,
-        };
-        let left: Vec<_> = active.into_iter().chain(standby).collect();
-        self.closing.extend(&left);
-        left
+        self.closing.extend(active.map(|id| (id, now)));
+        active
+            .into_iter()
+            .chain(self.dismiss_standby(now))
+            .collect()
     }
 
     /// A session that was left is gone now.
     pub(super) fn closed(&mut self, session: SessionId) {
-        self.closing.retain(|id| *id != session);
+        self.closing.retain(|(id, _)| *id != session);
     }
 
     /// Whether nothing is left of any session.
@@ -117,3 +152,9 @@ impl Links {
         self.active == Active::Lost && self.standby == Standby::None && self.closing.is_empty()
     }
 }
+
+/// Longer than any provider lets an opening take, and the agent itself ([`AgentConfig`]'s
+/// `open_timeout`).
+///
+/// [`AgentConfig`]: crate::agent::AgentConfig
+pub(crate) const OPENING: Duration = Duration::from_secs(20);

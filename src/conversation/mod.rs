@@ -22,7 +22,7 @@ use crate::{
     answer::Evidence,
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
-    model::{ModelEvent, ReplyId, Said},
+    model::{ModelEvent, ReplyId},
     telephony::{CallEvent, Show},
     transcript::{Speaker, collapse_white_space},
 };
@@ -33,8 +33,14 @@ pub use answering::{Answering, OnMachine};
 mod config;
 pub use config::{BargeIn, Config, Idle as IdleConfig};
 
+mod histogram;
+pub use histogram::Histogram;
+
+mod ledger;
+pub use ledger::{StageLatencies, Turn, TurnLatency, Work, WorkKind};
+
 mod stats;
-pub use stats::{CallStats, TurnLatency};
+pub use stats::CallStats;
 
 mod vocabulary;
 pub use vocabulary::{
@@ -48,6 +54,9 @@ mod hold;
 mod idle;
 mod lines;
 mod link;
+pub(crate) use link::OPENING;
+mod owed;
+mod past;
 mod playout;
 mod reconfigure;
 mod recovery;
@@ -64,12 +73,14 @@ use ending::{Parting, Phase};
 use feed::Feed;
 use hold::Hold;
 use idle::Idle;
+use ledger::{Stage, TurnClock};
 use link::{Active, Links};
+use owed::Owed;
+use past::Past;
 use playout::{Out, Playout};
 use reconfigure::Wish;
 use recovery::Attempts;
 use reply::{Replies, ReplyKey};
-use stats::{Stage, TurnClock};
 use timer::{Timer, Timers};
 use tools::Tools;
 
@@ -88,6 +99,7 @@ pub struct Conversation {
     standby_failed: bool,
     wish: Option<Wish>,
     tools: Tools,
+    owed: Owed,
     state: AgentState,
     awaits_reply: bool,
     /// Since when the caller's voice is heard.
@@ -97,7 +109,7 @@ pub struct Conversation {
     /// How often in a row the local detector was wrong about an interruption.
     mistrust: u32,
     /// The lines so far, for a session that was not there.
-    said: Vec<(Instant, Said)>,
+    past: Past,
     idle: Idle,
     hold: Hold,
     /// Who answered; of calls that we placed.
@@ -144,8 +156,9 @@ impl Conversation {
             standby_failed: false,
             wish: None,
             tools: Tools::offering(setup.offered.clone()),
+            owed: Owed::default(),
             voice_changed: now,
-            said: Vec::new(),
+            past: Past::default(),
             idle: Idle::new(now),
             hold: Hold::default(),
             answer,
@@ -170,6 +183,7 @@ impl Conversation {
             setup,
         };
         call.schedule_idle();
+        call.miss_session();
         call.on_answer_time();
         call
     }
@@ -250,6 +264,7 @@ impl Conversation {
             CallEvent::Audio(frame) => {
                 let voice = self.hears_voice();
                 if let Some(frame) = self.feed.take(self.now, frame, voice, &self.config) {
+                    self.turn.reach(Stage::LastFrame, self.now);
                     self.actions.extend(
                         self.links
                             .open()
@@ -279,10 +294,12 @@ impl Conversation {
         if self.hears_voice() == voice {
             return;
         }
+        let since = self.voice;
         self.voice = voice.then_some(self.now);
         self.voice_changed = self.now;
         self.caller_active();
         if voice {
+            self.caller_does_not_wait();
             self.caller.voice_started(self.now);
             if let Some(paused) = self.playout.paused_since() {
                 // The caller goes on: only the longest pause ends this one now.
@@ -293,7 +310,8 @@ impl Conversation {
             }
         } else {
             self.caller.voice_stopped(self.now);
-            self.turn.caller_stopped(self.now, &mut self.stats.turns);
+            self.open_turn();
+            self.owe_answer_to_speech(since);
             self.timers.stop(Timer::BargeIn);
             if self.playout.is_paused() {
                 self.timers
@@ -327,7 +345,12 @@ impl Conversation {
 
     /// A session that was left may still have text for what it said; nobody hears the rest.
     fn on_old_model(&mut self, session: SessionId, event: ModelEvent) {
-        if !self.links.closing.contains(&session) {
+        if let ModelEvent::Usage(usage) = event {
+            // Whoever counted it, and however late: it will be paid for.
+            self.stats.usage += usage;
+            return;
+        }
+        if !self.links.is_closing(session) {
             return;
         }
         match event {
@@ -336,7 +359,6 @@ impl Conversation {
                 self.commit(false);
             }
             ModelEvent::Caption(_, text) => self.replies.unheard_caption(&text),
-            ModelEvent::Usage(usage) => self.stats.usage += usage,
             // While the call goes on, the session that followed hears these words again.
             ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
             _ => {}
@@ -353,11 +375,13 @@ impl Conversation {
             self.on_standby_ended(session, error.as_ref());
         } else {
             self.links.closed(session);
+            self.schedule_rollover();
         }
         self.finish_when_closed();
     }
 
     fn on_model(&mut self, session: SessionId, event: ModelEvent) {
+        self.on_sign_of_life();
         match event {
             // The local detector is earlier, where it hears anything.
             ModelEvent::SpeechStarted if self.hears_voice() => {}
@@ -396,6 +420,7 @@ impl Conversation {
         self.timers
             .set(Timer::CallerText, self.now + self.config.caller_text_wait);
         self.awaits_reply = self.is_going_on();
+        self.owe_answer();
         self.tools.caller_said();
         self.refresh();
         self.on_hold_words(&text);
@@ -418,6 +443,7 @@ impl Conversation {
         };
         self.turn.reach(Stage::FirstAudio, self.now);
         self.awaits_reply = false;
+        self.answer_comes();
         let was_silent = !self.playout.is_audible(self.now);
         let audio = self.at_leg_rate(audio);
         let length = audio.duration();
@@ -458,6 +484,7 @@ impl Conversation {
             return;
         };
         self.awaits_reply = false;
+        self.answer_comes();
         self.flush_framer();
         let length = self.replies.end(key);
         self.playout.push_mark(key, length);
@@ -496,6 +523,7 @@ impl Conversation {
         let now = self.now;
         if self.timers.take_due(Timer::Fill, now) {
             while let Some(silence) = self.feed.fill(now, &self.config) {
+                self.turn.reach(Stage::LastFrame, now);
                 self.actions.extend(
                     self.links
                         .open()
@@ -559,6 +587,9 @@ impl Conversation {
         if self.timers.take_due(Timer::Filler, now) {
             self.on_filler_time();
         }
+        if self.timers.take_due(Timer::Sign, now) {
+            self.on_no_sign();
+        }
         if self.timers.take_due(Timer::Answer, now) {
             self.on_answer_time();
         }
@@ -616,7 +647,7 @@ impl Conversation {
                 self.actions
                     .push_back(Action::Show(Show::ReplyEnded { interrupted: false }));
             }
-            self.turn.close(&mut self.stats.turns);
+            self.close_turn(false);
             self.commit(false);
         }
         self.schedule_heard();
@@ -701,7 +732,7 @@ impl Conversation {
                 self.actions
                     .push_back(Action::Show(Show::ReplyEnded { interrupted: true }));
             }
-            self.turn.close(&mut self.stats.turns);
+            self.close_turn(true);
         }
         if matches!(self.phase, Phase::LastWords(_)) {
             self.allow_last_words();
@@ -721,6 +752,7 @@ impl Conversation {
                 .push_back(Action::Publish(Notice::Trouble(ProviderErrorKind::Invalid)));
         } else if let Some(session) = self.links.open() {
             self.awaits_reply = true;
+            self.owe_answer();
             self.actions.push_back(Action::Tell(session, text));
             self.refresh();
         } else {

@@ -6,11 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::vocabulary::Reconfigure;
-use super::{
-    Action, Conversation, SessionId,
-    link::{Active, Standby},
-    rollover::Quiet,
-};
+use super::{Action, Conversation, SessionId, link::Active, rollover::Quiet};
 use crate::error::ProviderErrorKind;
 
 /// A change that no session has taken over yet.
@@ -57,11 +53,7 @@ impl Conversation {
             failures: 0,
         });
         self.actions.push_back(Action::Configure(Some(change)));
-        if let Standby::Opening { id, .. } | Standby::Ready { id, .. } = self.links.standby {
-            self.links.standby = Standby::None;
-            self.links.closing.push(id);
-            self.actions.push_back(Action::CloseModel(id));
-        }
+        self.dismiss_standby();
         self.standby_failed = false;
         if matches!(self.links.active, Active::Open { .. }) {
             self.on_rollover_time();

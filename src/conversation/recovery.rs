@@ -6,27 +6,34 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Conversation, EndReason, Notice,
+    Action, Conversation, EndReason, Notice, WorkKind,
     link::{Active, Standby},
     timer::Timer,
 };
-use crate::{
-    audio::{FRAME, Framer},
-    error::ProviderErrorKind,
-    telephony::Show,
-};
+use crate::{error::ProviderErrorKind, telephony::Show};
 
 /// How opening has gone lately.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    /// Failed opens in a row.
-    failed: u32,
-    /// When the first of them failed.
-    since: Option<Instant>,
-    /// Refusals of the content.
-    refused: u32,
+    /// Opens that failed: there was no session, or it ended at once without a word.
+    failed: Row,
+    /// Sessions that opened, and broke soon after their first words.
+    short: Row,
+    /// Losses of a kind that deserves one more try and no second one.
+    dubious: u32,
+    /// The session that talks, or talked last, has said anything at all.
+    pub(super) heard: bool,
     /// The agent was broken off in the middle of a reply.
     pub(super) in_the_middle: bool,
+    /// The caller spoke, and the session that was left has given no sign of having heard.
+    pub(super) unheard: bool,
+}
+
+/// Things that happened in a row.
+#[derive(Debug, Default)]
+struct Row {
+    count: u32,
+    since: Option<Instant>,
 }
 
 impl Conversation {
@@ -39,21 +46,17 @@ impl Conversation {
             Active::Opening { id, .. } => Some(id),
             Active::Open { .. } | Active::Lost => None,
         };
-        let lived = match std::mem::replace(&mut self.links.active, Active::Lost) {
-            Active::Open { born, .. } => self.now.saturating_duration_since(born),
-            Active::Opening { .. } | Active::Lost => Duration::ZERO,
+        let (opened, lived) = match std::mem::replace(&mut self.links.active, Active::Lost) {
+            Active::Open { since, .. } => (true, self.now.saturating_duration_since(since)),
+            Active::Opening { .. } | Active::Lost => (false, Duration::ZERO),
         };
         self.feed.pause();
         self.timers.stop(Timer::Fill);
         self.timers.stop(Timer::Rollover);
         self.attempts.in_the_middle |= self.replies.is_coming();
-        if lived >= STEADY {
-            self.attempts.failed = 0;
-        } else {
-            self.attempts.fail(self.now);
-        }
+        self.attempts.lost(opened, lived, &kind, self.now);
         if kind == ProviderErrorKind::Policy {
-            self.attempts.refused += 1;
+            self.past.halve();
         }
         self.move_tools(None);
         if self.switch() {
@@ -64,18 +67,18 @@ impl Conversation {
             // Those were the last words.
             return;
         }
+        self.turn.forget(&WorkKind::Rollover);
+        self.turn.begin(WorkKind::Restart, self.now);
         if let Standby::Opening { id, born } = self.links.standby {
             self.links.standby = Standby::None;
             self.links.active = Active::Opening { id, born };
         } else if !self.wish_failed(opening, Some(&kind)) && self.attempts.is_hopeless(&kind) {
             return self.give_up(kind);
         } else {
-            self.timers
-                .set(Timer::Reopen, self.now + self.attempts.pause());
+            let pause = self.attempts.pause(&kind, self.setup.jitter);
+            self.timers.set(Timer::Reopen, self.now + pause);
         }
-        if !self.timers.is_set(Timer::Filler) {
-            self.timers.set(Timer::Filler, self.now + FILLER_AFTER);
-        }
+        self.miss_session();
         self.refresh();
     }
 
@@ -94,17 +97,15 @@ impl Conversation {
         let Active::Opening { id, born } = self.links.active else {
             return;
         };
-        self.links.active = Active::Open { id, born };
+        self.links.open_active(id, born, self.now);
         self.adopt(id);
-        self.timers.stop(Timer::Filler);
+        self.attempts.heard = false;
+        self.session_is_there();
         let first = !self.has_opened;
         self.has_opened = true;
         if !first {
             self.stats.restarts += 1;
-            let mut history = self.history();
-            if self.attempts.refused > 0 {
-                history.drain(..history.len() / 2);
-            }
+            let history = self.history();
             if !history.is_empty() {
                 self.actions.push_back(Action::Brief(id, history));
             }
@@ -114,37 +115,16 @@ impl Conversation {
         if let Some(greeting) = self.setup.greeting.take() {
             self.tell(greeting);
         }
+        self.end_work(&WorkKind::Restart, false);
         self.schedule_rollover();
         self.refresh();
     }
 
-    /// Nobody has spoken for long enough to be noticed: a soft sign that the line is alive.
-    pub(super) fn on_filler_time(&mut self) {
-        if self.links.open().is_some() || !self.is_going_on() {
-            return;
-        }
-        self.timers.set(Timer::Filler, self.now + FILLER_EVERY);
-        let Some(sound) = self
-            .setup
-            .filler
-            .clone()
-            .filter(|_| !self.playout.is_audible(self.now))
-        else {
-            return;
-        };
-        let key = self.replies.name();
-        let mut framer = Framer::new(self.setup.rate);
-        framer.push(sound.into_pcm());
-        let mut upto = Duration::ZERO;
-        while let Some(frame) = framer.pop().or_else(|| framer.flush()) {
-            upto += FRAME;
-            self.playout.push(key, upto, frame);
-        }
-        self.pump();
-    }
-
-    fn give_up(&mut self, kind: ProviderErrorKind) {
+    /// Nothing helps any more: the caller hears that it is not their fault.
+    pub(super) fn give_up(&mut self, kind: ProviderErrorKind) {
         self.timers.stop(Timer::Filler);
+        self.timers.stop(Timer::Reopen);
+        self.end_work(&WorkKind::Restart, true);
         if self.setup.leg.text {
             self.actions.push_back(Action::Show(Show::Error(format!(
                 "The speech model failed: {kind}."
@@ -155,31 +135,66 @@ impl Conversation {
 }
 
 impl Attempts {
-    fn fail(&mut self, now: Instant) {
-        let old = self
-            .since
-            .is_none_or(|since| now.saturating_duration_since(since) > WINDOW);
-        if old || self.failed == 0 {
-            self.failed = 0;
-            self.since = Some(now);
+    /// A session is lost that had been open for so long, or never was.
+    fn lost(&mut self, opened: bool, lived: Duration, kind: &ProviderErrorKind, now: Instant) {
+        if lived >= WINDOW {
+            self.dubious = 0;
         }
-        self.failed += 1;
+        if matches!(
+            kind,
+            ProviderErrorKind::Policy | ProviderErrorKind::Unexpected
+        ) {
+            self.dubious += 1;
+        }
+        if !opened || (lived < STEADY && !self.heard) {
+            return self.failed.one_more(now);
+        }
+        self.failed = Row::default();
+        if lived < STEADY {
+            self.short.one_more(now);
+        } else {
+            self.short = Row::default();
+        }
     }
 
     /// Whether another try is of no use.
     fn is_hopeless(&self, kind: &ProviderErrorKind) -> bool {
+        let in_vain = self.failed.count >= MOST_FAILURES || self.short.count >= MOST_SHORT;
         match kind {
-            ProviderErrorKind::Policy => self.refused > 1,
-            kind => !kind.is_retryable() || self.failed >= MOST_FAILURES,
+            ProviderErrorKind::Policy | ProviderErrorKind::Unexpected => {
+                self.dubious > 1 || in_vain
+            }
+            kind => !kind.is_retryable() || in_vain,
         }
     }
 
-    fn pause(&self) -> Duration {
-        match self.failed {
+    /// How long to wait before the next try: calls that lost their sessions together do not come
+    /// back together.
+    fn pause(&self, kind: &ProviderErrorKind, jitter: f32) -> Duration {
+        let pause = match self.failed.count.max(self.short.count) {
             0 | 1 => Duration::ZERO,
-            2 => Duration::from_millis(500),
-            _ => Duration::from_secs(2),
+            2 => BACK_OFF,
+            _ => LONG_BACK_OFF,
+        };
+        let pause = match kind {
+            ProviderErrorKind::Throttled { retry_after } => {
+                let asked = retry_after.unwrap_or_default().min(LONGEST_BACK_OFF);
+                pause.max(asked).max(BACK_OFF)
+            }
+            _ => pause,
+        };
+        pause.mul_f32(1.0 + SPREAD * jitter.clamp(-1.0, 1.0))
+    }
+}
+
+impl Row {
+    fn one_more(&mut self, now: Instant) {
+        let since = self.since.unwrap_or(now);
+        if now.saturating_duration_since(since) > WINDOW {
+            *self = Self::default();
         }
+        self.since.get_or_insert(now);
+        self.count += 1;
     }
 }
 
@@ -190,6 +205,12 @@ const STEADY: Duration = Duration::from_secs(5);
 const MOST_FAILURES: u32 = 4;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A pause that people do not notice as one.
-const FILLER_AFTER: Duration = Duration::from_secs(2);
-const FILLER_EVERY: Duration = Duration::from_secs(4);
+/// So many sessions in a row within [`WINDOW`] that opened and broke: a call in shreds is none.
+const MOST_SHORT: u32 = 12;
+
+const BACK_OFF: Duration = Duration::from_millis(500);
+const LONG_BACK_OFF: Duration = Duration::from_secs(2);
+/// A service may ask for more; the caller does not wait for it.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(4);
+/// Pauses differ by this share, up and down.
+const SPREAD: f32 = 0.25;

@@ -5,10 +5,11 @@
 //! no quiet point comes, less and less quiet will do, and at last a deadline that waits for nobody.
 //! No frame of the caller goes to two live sessions: both would answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
-    Action, Conversation, SessionId,
+    Action, Conversation, SessionId, WorkKind,
+    ledger::Stage,
     link::{Active, Standby},
     timer::Timer,
 };
@@ -30,29 +31,24 @@ pub(super) enum Quiet {
 impl Conversation {
     /// The limit of the session that talks has come nearer, or another one is wished for.
     pub(super) fn on_rollover_time(&mut self) {
-        let Some(born) = self.links.born() else {
-            return;
-        };
+        let Some(plan) = self.plan() else { return };
         if !self.is_going_on() {
             return;
         }
-        let plan = Plan::new(self.setup.session_limit, self.setup.jitter);
-        let age = self.now.saturating_duration_since(born);
         let wished = self.wish.as_ref().map(|wish| wish.needed(self.now));
+        let is_due = wished.is_some() || plan.is_due(self.now);
         match self.links.standby {
-            Standby::None if age >= plan.soft || wished.is_some() => self.warm_up(),
-            Standby::Ready { since, id, .. }
-                if self.now.saturating_duration_since(since) >= plan.standby
-                    && age < plan.renewal =>
-            {
-                // It has heard nothing for so long that its own idle limit comes near.
-                self.links.standby = Standby::None;
-                self.links.closing.push(id);
-                self.actions.push_back(Action::CloseModel(id));
+            Standby::None if is_due && self.may_warm_up(&plan) <= self.now => {
                 self.warm_up();
             }
+            Standby::Ready { since, .. }
+                if plan.is_stale(since, self.now) && self.is_time_for_another(&plan) =>
+            {
+                // It has heard nothing for so long that its own idle limit comes near.
+                self.dismiss_standby();
+            }
             Standby::Ready { .. } => {
-                let needed = wished.max(plan.needed(age));
+                let needed = wished.max(plan.needed(self.now));
                 if needed.is_some_and(|needed| self.quiet() <= needed) {
                     self.switch();
                 }
@@ -64,25 +60,26 @@ impl Conversation {
 
     /// When to look at the session's age again.
     pub(super) fn schedule_rollover(&mut self) {
-        let Some(born) = self.links.born() else {
+        let Some(plan) = self.plan() else {
             return self.timers.stop(Timer::Rollover);
         };
-        let plan = Plan::new(self.setup.session_limit, self.setup.jitter);
         let at = match self.links.standby {
             Standby::None => {
                 let wished = self.wish.as_ref().map(|_| self.now);
-                let Some(at) = wished.or_else(|| born.checked_add(plan.soft)) else {
+                let Some(due) = wished.or(plan.soft) else {
                     return self.timers.stop(Timer::Rollover);
                 };
-                if self.standby_failed {
-                    at.max(self.now + plan.retry)
-                } else {
-                    at
-                }
+                let failed = self.standby_failed.then_some(self.now + plan.retry);
+                due.max(self.may_warm_up(&plan)).max(failed.unwrap_or(due))
             }
             // Its opening, or the failure of it, is an event.
             Standby::Opening { .. } => return self.timers.stop(Timer::Rollover),
-            Standby::Ready { .. } => self.now + LOOK,
+            Standby::Ready { .. } => {
+                let hard = plan.steps.map(|steps| steps.hard);
+                let look = self.now + LOOK;
+                hard.filter(|hard| *hard > self.now)
+                    .map_or(look, |hard| hard.min(look))
+            }
         };
         self.timers
             .set(Timer::Rollover, at.max(self.now + Duration::from_millis(1)));
@@ -112,7 +109,36 @@ impl Conversation {
         self.schedule_rollover();
     }
 
+    /// The session that stands by will not be needed.
+    pub(super) fn dismiss_standby(&mut self) {
+        if let Some(id) = self.links.dismiss_standby(self.now) {
+            self.actions.push_back(Action::CloseModel(id));
+        }
+    }
+
+    /// A call has two sessions at most, one that closes included; but one that does not come to
+    /// its end holds nobody up for ever, nor when the limit is near.
+    fn may_warm_up(&self, plan: &Plan) -> Instant {
+        let closing = self.links.closing_since();
+        let closed = closing.map_or(self.now, |since| since + self.config.close);
+        plan.steps.map_or(closed, |steps| closed.min(steps.relaxed))
+    }
+
+    /// Whether a session that stands by could be closed and another one be ready in its place
+    /// before the call must move.
+    fn is_time_for_another(&self, plan: &Plan) -> bool {
+        let ready = self.now + self.config.close + OPENS;
+        plan.steps.is_none_or(|steps| ready < steps.hard)
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        let born = self.links.born()?;
+        let limit = self.setup.session_limit;
+        Some(Plan::new(born, limit, self.setup.jitter))
+    }
+
     fn warm_up(&mut self) {
+        self.turn.begin(WorkKind::Rollover, self.now);
         let id = self.links.name();
         self.links.standby = Standby::Opening { id, born: self.now };
         self.actions.push_back(Action::OpenModel(id));
@@ -149,11 +175,13 @@ impl Conversation {
         self.links.standby = Standby::None;
         if let Active::Open { id: old, .. } | Active::Opening { id: old, .. } = self.links.active {
             self.move_tools(Some(old));
-            self.links.closing.push(old);
+            self.links.closing.push((old, self.now));
             self.actions.push_back(Action::CloseModel(old));
         }
-        self.links.active = Active::Open { id, born };
+        self.links.open_active(id, born, self.now);
         self.adopt(id);
+        self.attempts.heard = false;
+        self.session_is_there();
         self.stats.rollovers += 1;
         self.end_what_was_coming();
         if !self.is_going_on() {
@@ -166,6 +194,7 @@ impl Conversation {
             self.actions.push_back(Action::Brief(id, history));
         }
         self.take_over(in_the_middle);
+        self.end_work(&WorkKind::Rollover, false);
         self.schedule_rollover();
         true
     }
@@ -175,6 +204,10 @@ impl Conversation {
         let Some(id) = self.links.open() else { return };
         let replayed = self.feed.open(self.now);
         let words = self.feed.unanswered_text();
+        let unheard = std::mem::take(&mut self.attempts.unheard);
+        if !replayed.is_empty() && !self.hears_voice() {
+            self.turn.reach(Stage::LastFrame, self.now);
+        }
         self.actions
             .extend(replayed.into_iter().map(|frame| Action::Feed(id, frame)));
         let pending = self.tools.pending_note();
@@ -187,6 +220,8 @@ impl Conversation {
             self.tell(with_pending(words));
         } else if in_the_middle && self.setup.text_input {
             self.tell(with_pending(GO_ON.to_owned()));
+        } else if unheard && self.setup.text_input && !self.hears_voice() {
+            self.tell(with_pending(SAY_AGAIN.to_owned()));
         } else if let Some(note) = pending
             && self.setup.text_input
             && !self.feed.is_unanswered()
@@ -210,7 +245,7 @@ impl Conversation {
     /// Everything that was said, oldest first, for a session that was not there. The caller's
     /// words that nobody answered are left out: they are said again.
     pub(super) fn history(&self) -> Vec<Said> {
-        let mut said = self.said.clone();
+        let mut said: Vec<_> = self.past.lines().cloned().collect();
         said.extend(self.replies.unrecorded(self.now));
         said.sort_by_key(|(at, _)| *at);
         let mut history: Vec<Said> = said.into_iter().map(|(_, said)| said).collect();
@@ -227,64 +262,88 @@ impl Conversation {
     }
 }
 
-/// The ages at which a rollover takes its steps.
+/// When a rollover takes its steps.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// The next session is warmed up, and the call moves at a quiet point.
-    soft: Duration,
-    /// It is enough that the model rests.
-    relaxed: Duration,
-    /// It is enough that nobody is in the middle of a word.
-    forced: Duration,
-    /// The call moves whatever happens.
-    hard: Duration,
+    /// The next session is warmed up from now on, and the call moves at a quiet point.
+    soft: Option<Instant>,
+    steps: Option<Steps>,
     /// A session that stands by is replaced after this long.
     standby: Duration,
-    /// But not at an age from this one on: another one might not be ready in time, and until the
-    /// hard age this one is good.
-    renewal: Duration,
     /// A failed warm-up is tried again after this long.
     retry: Duration,
 }
 
+/// From when on less and less quiet will do.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    /// It is enough that the model rests.
+    relaxed: Instant,
+    /// It is enough that nobody is in the middle of a word.
+    forced: Instant,
+    /// The call moves whatever happens.
+    hard: Instant,
+}
+
 impl Plan {
-    /// The steps for a session limit; written for 480 s, every other limit scales them. Without
-    /// a limit none of them ever comes, but a session that stands by is not kept for ever.
-    fn new(limit: Option<Duration>, jitter: f32) -> Self {
-        let Some(limit) = limit else {
-            return Self {
-                soft: Duration::MAX,
-                relaxed: Duration::MAX,
-                forced: Duration::MAX,
-                hard: Duration::MAX,
-                standby: Duration::from_secs(30),
-                renewal: Duration::MAX,
-                retry: Duration::from_secs(2),
-            };
-        };
-        let at = |seconds: f32| limit.mul_f32((seconds / 480.0).clamp(0.0, 1.0));
+    /// The plan of a session that was `born` under a `limit`. Without one it never comes to pass,
+    /// but a session that stands by is not kept for ever.
+    fn new(born: Instant, limit: Option<Duration>, jitter: f32) -> Self {
+        // Written for 480 s; every other limit scales it.
+        let scale = limit.unwrap_or(USUAL_LIMIT).div_duration_f32(USUAL_LIMIT);
+        let span = |seconds: f32| Duration::from_secs_f32(seconds.max(0.0) * scale);
         Self {
-            soft: at(360.0 + 20.0 * jitter.clamp(-1.0, 1.0)),
-            relaxed: at(420.0),
-            forced: at(440.0),
-            hard: at(465.0),
-            standby: at(30.0),
-            renewal: at(445.0),
-            retry: at(2.0).max(Duration::from_millis(50)),
+            soft: limit.map(|_| born + span(360.0 + 20.0 * jitter.clamp(-1.0, 1.0))),
+            steps: limit.map(|_| Steps {
+                relaxed: born + span(420.0),
+                forced: born + span(440.0),
+                hard: born + span(465.0),
+            }),
+            standby: span(30.0),
+            retry: span(2.0).max(Duration::from_millis(50)),
         }
     }
 
-    /// How quiet it must be at this age; `None`: it is not time to move.
-    fn needed(&self, age: Duration) -> Option<Quiet> {
-        match age {
-            age if age >= self.hard => Some(Quiet::Never),
-            age if age >= self.forced => Some(Quiet::Any),
-            age if age >= self.relaxed => Some(Quiet::Model),
-            age if age >= self.soft => Some(Quiet::Full),
-            _ => None,
+    /// Whether a session has stood by for too long. The last one before the call must move is kept:
+    /// another one might not be there in time.
+    fn is_stale(&self, since: Instant, now: Instant) -> bool {
+        let last = since + self.standby.mul_f32(LAST_STANDBY);
+        now >= since + self.standby && self.steps.is_none_or(|steps| steps.hard > last)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.soft.is_some_and(|soft| soft <= now)
+    }
+
+    /// How quiet it must be by now; `None`: it is not time to move.
+    fn needed(&self, now: Instant) -> Option<Quiet> {
+        let steps = self.steps.filter(|_| self.is_due(now))?;
+        Some(steps.needed(now))
+    }
+}
+
+impl Steps {
+    fn needed(&self, now: Instant) -> Quiet {
+        if now >= self.hard {
+            Quiet::Never
+        } else if now >= self.forced {
+            Quiet::Any
+        } else if now >= self.relaxed {
+            Quiet::Model
+        } else {
+            Quiet::Full
         }
     }
 }
+
+/// Nova Sonic ends a session that has heard nothing for 55 s; this many times 30 s is less.
+const LAST_STANDBY: f32 = 5.0 / 3.0;
+
+/// Sessions that open at all seldom take longer.
+const OPENS: Duration = Duration::from_secs(5);
+
+/// The limit that the steps are written for.
+const USUAL_LIMIT: Duration = Duration::from_secs(480);
 
 /// How often the quiet is looked for while a session stands by.
 const LOOK: Duration = Duration::from_millis(100);
@@ -294,3 +353,7 @@ const REST: Duration = Duration::from_millis(300);
 
 /// What a model is told that takes over in the middle of a sentence.
 const GO_ON: &str = "(The connection was interrupted for a moment. Go on from where you stopped.)";
+
+/// What a model is told that takes over from one that gave no sign of having heard the caller.
+const SAY_AGAIN: &str =
+    "(The line was bad for a moment, and what the caller said was lost. Ask them to say it again.)";

@@ -1,7 +1,6 @@
 //! What a call did, counted.
 
-use std::time::{Duration, Instant};
-
+use super::{StageLatencies, TurnLatency};
 use crate::{answer::AnsweredBy, model::Usage};
 
 /// Figures of one call, complete at its end.
@@ -51,69 +50,6 @@ pub struct CallStats {
     pub answered_by: Option<AnsweredBy>,
     /// How fast the agent answered, turn by turn; the first 1,000 turns.
     pub turns: Vec<TurnLatency>,
+    /// How fast it answered over all turns.
+    pub latency: StageLatencies,
 }
-
-/// How long after the caller stopped speaking each stage of the answer came. `None`: it never did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TurnLatency {
-    /// The model's text of what the caller said.
-    pub caller_text: Option<Duration>,
-    /// The caption of the first sentence.
-    pub first_text: Option<Duration>,
-    /// The first audio from the model.
-    pub first_audio: Option<Duration>,
-    /// The first frame to the leg.
-    pub first_frame: Option<Duration>,
-    /// The carrier's word that all of it was played.
-    pub played: Option<Duration>,
-}
-
-/// A stage of [`TurnLatency`].
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Stage {
-    CallerText,
-    FirstText,
-    FirstAudio,
-    FirstFrame,
-    Played,
-}
-
-/// Measures the turn that is going on.
-#[derive(Debug, Default)]
-pub(super) struct TurnClock {
-    stopped: Option<Instant>,
-    turn: TurnLatency,
-}
-
-impl TurnClock {
-    /// The caller stopped speaking. A turn that got no answer is forgotten: it was a pause.
-    pub(super) fn caller_stopped(&mut self, now: Instant, turns: &mut Vec<TurnLatency>) {
-        self.close(turns);
-        self.stopped = Some(now);
-    }
-
-    /// A stage is reached; only the first time counts.
-    pub(super) fn reach(&mut self, stage: Stage, now: Instant) {
-        let Some(stopped) = self.stopped else { return };
-        let slot = match stage {
-            Stage::CallerText => &mut self.turn.caller_text,
-            Stage::FirstText => &mut self.turn.first_text,
-            Stage::FirstAudio => &mut self.turn.first_audio,
-            Stage::FirstFrame => &mut self.turn.first_frame,
-            Stage::Played => &mut self.turn.played,
-        };
-        slot.get_or_insert(now.saturating_duration_since(stopped));
-    }
-
-    /// Puts an answered turn among the others.
-    pub(super) fn close(&mut self, turns: &mut Vec<TurnLatency>) {
-        let turn = std::mem::take(&mut self.turn);
-        if self.stopped.take().is_some() && turn.first_audio.is_some() && turns.len() < TURNS {
-            turns.push(turn);
-        }
-    }
-}
-
-/// Enough for any call; a bound all the same.
-const TURNS: usize = 1_000;

@@ -31,6 +31,8 @@ pub(super) enum Timer {
     Reopen,
     /// The caller would notice that nobody is there.
     Filler,
+    /// The model should have shown that it heard the caller.
+    Sign,
     /// Who answered is to be judged, or waited for long enough.
     Answer,
     /// The caller's silence is to be looked at.
@@ -52,6 +54,12 @@ pub(super) struct Timers([Option<Instant>; TIMERS]);
 impl Timers {
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
         self.0[timer as usize] = Some(at);
+    }
+
+    /// Brings a deadline forward, or sets it where there is none.
+    pub(super) fn sooner(&mut self, timer: Timer, at: Instant) {
+        let sooner = self.0[timer as usize].map_or(at, |set| set.min(at));
+        self.set(timer, sooner);
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Conversation, Notice, SessionId, ending::Phase, timer::Timer};
+use super::{Action, Conversation, Notice, SessionId, WorkKind, ending::Phase, timer::Timer};
 use crate::{
     error::ProviderErrorKind,
     tool::{ToolCall, ToolCallId, ToolOutput, ToolResult, ToolRunId, ToolSpec},
@@ -166,6 +166,7 @@ impl Conversation {
                 let used = used(state);
                 self.tools.remember(used);
                 self.stats.tools_called += 1;
+                self.turn.begin(WorkKind::tool(run, &call.name), self.now);
                 self.actions.push_back(Action::Publish(Notice::ToolCalled {
                     run,
                     name: call.name.clone(),
@@ -302,6 +303,7 @@ impl Conversation {
         let id = used.call.id.clone();
         let told = used.session.filter(|session| open == Some(*session));
         let late = late_result(&used.call, &output);
+        let work = WorkKind::tool(run, &used.call.name);
         used.state = match told {
             Some(_) => State::Answered(output.clone()),
             None => State::Over,
@@ -309,6 +311,7 @@ impl Conversation {
         self.stats.tools_failed += u64::from(failed);
         self.actions
             .push_back(Action::Publish(Notice::ToolAnswered { run, failed }));
+        self.end_work(&work, failed);
         match told {
             Some(session) => self
                 .actions

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Answering;
+use super::{Answering, Turn, Work};
 use crate::{
     answer::{Sound, Verdict},
     audio::{AudioFrame, SampleRate},
@@ -241,6 +241,10 @@ pub enum Notice {
     },
     /// Something went wrong.
     Trouble(ProviderErrorKind),
+    /// The caller was answered.
+    Turn(Turn),
+    /// Something that took time is over, outside any turn.
+    Work(Work),
 }
 
 /// What the agent does.

@@ -1,6 +1,8 @@
 //! Speech-to-speech models: how a session opens, and the vocabulary that it speaks.
 
+pub mod breaker;
 pub mod memory;
+pub mod price;
 
 pub mod scripted;
 

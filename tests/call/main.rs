@@ -1,6 +1,8 @@
 //! Whole calls: a strict carrier on one side, a strict Bedrock on the other, the library between.
 #![allow(clippy::disallowed_methods, reason = "real sockets run in real time")]
 
+mod faults;
+mod longevity;
 mod node;
 
 use std::time::Duration;

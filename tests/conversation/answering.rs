@@ -42,7 +42,10 @@ fn setup(answering: Answering, greeting: Option<&str>) -> Setup {
 }
 
 fn placed_with(answering: Answering, greeting: Option<&str>) -> Sim {
-    let mut sim = Sim::with(Config::default(), setup(answering, greeting));
+    let mut config = Config::default();
+    // The model says nothing here but what the test has it say.
+    config.no_sign = Duration::from_secs(86_400);
+    let mut sim = Sim::with(config, setup(answering, greeting));
     sim.run_for(300 * MS);
     sim.input(Input::ModelOpened(SessionId(1)));
     sim

@@ -6,6 +6,7 @@ mod endings;
 mod invariants;
 mod leaving;
 mod reconfigure;
+mod recovery;
 mod replay;
 mod rollover;
 mod schedules;

@@ -17,7 +17,8 @@ use novavoice::{
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn setup() -> Setup {
+/// A call on a leg with marks and a screen, under Nova's limit.
+pub(crate) fn setup() -> Setup {
     Setup {
         rate: SampleRate::Hz16000,
         leg: LegCapabilities {
@@ -41,6 +42,8 @@ fn setup() -> Setup {
 fn config() -> Config {
     let mut config = Config::default();
     config.no_traffic = Duration::from_secs(86_400);
+    // So do models, which leave nothing without a sign.
+    config.no_sign = Duration::from_secs(86_400);
     config
 }
 
@@ -273,7 +276,7 @@ fn tokens_are_summed_over_the_sessions_of_a_call() {
     assert_eq!(sim.stats().usage, usage(111));
 }
 
-/// Nova Sonic checklist 38.
+/// Nova Sonic checklist 38 and 39.
 #[test]
 fn a_session_that_stands_by_too_long_is_replaced() {
     let mut sim = call();
@@ -283,6 +286,13 @@ fn a_session_that_stands_by_too_long_is_replaced() {
     open(&mut sim, 2);
     sim.run_for(31 * SECOND);
     assert_eq!(sim.sessions().1, [SessionId(2)]);
+    assert_eq!(
+        sim.sessions().0.len(),
+        2,
+        "two at most, and the second one still closes"
+    );
+    sim.input(Input::ModelEnded(SessionId(2), None));
+    sim.run_for(MS);
     assert_eq!(sim.sessions().0.last(), Some(&SessionId(3)));
 }
 
@@ -452,8 +462,9 @@ fn a_reply_that_was_broken_off_is_gone_on_with() {
         Some(ProviderErrorKind::Unavailable),
     ));
     open(&mut sim, 2);
-    sim.run_for(20 * SECOND);
+    sim.run_for(3 * SECOND);
     assert_eq!(sim.heard(), 2 * SECOND, "what was here is heard");
+    sim.run_for(20 * SECOND);
     assert!(sim.told()[0].contains("Go on"), "{:?}", sim.told());
     let line = &sim.lines()[0];
     assert!(

@@ -17,6 +17,7 @@ fn ladder() -> Config {
     config.idle.hang_up = Some(90 * SECOND);
     config.idle.nudge_text = "nudge".to_owned();
     config.idle.goodbye_text = "goodbye".to_owned();
+    config.no_sign = 86_400 * SECOND;
     config
 }
 

@@ -126,6 +126,8 @@ impl Story {
 fn story(events: &[Event]) -> Story {
     let mut config = Config::default();
     config.no_traffic = Duration::from_secs(86_400);
+    // No model says anything here but by tools.
+    config.no_sign = Duration::from_secs(86_400);
     let first = SessionId(1);
     let mut sim = Sim::with(config, setup());
     sim.input(Input::ModelOpened(first));

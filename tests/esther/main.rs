@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod api;
 mod booking;
+mod breaker;
 mod callers;
 mod commands;
 mod crash;
@@ -27,6 +28,7 @@ mod settings;
 mod sockets;
 mod softphone;
 mod tokens;
+mod traces;
 mod transcript;
 mod webhooks;
 

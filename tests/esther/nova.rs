@@ -32,8 +32,13 @@ pub(crate) struct Nova {
 impl Nova {
     pub(crate) async fn start(script: SessionScript) -> Self {
         let options = Options::default().on_session(move |_| script.clone());
+        Self::with(FakeBedrock::start(options).await.expect("a free port"))
+    }
+
+    /// The same with a Bedrock of its own making.
+    pub(crate) fn with(bedrock: FakeBedrock) -> Self {
         Self {
-            bedrock: FakeBedrock::start(options).await.expect("a free port"),
+            bedrock,
             folder: TempDir::new().expect("a temporary folder"),
         }
     }

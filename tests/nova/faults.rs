@@ -17,7 +17,7 @@ async fn an_exception_ends_the_session_with_its_meaning() {
         (Exception::idle_in_older_words(), Kind::TimedOut),
         (Exception::upstream_reset(), Kind::Unavailable),
         (Exception::instability(), Kind::Unavailable),
-        (Exception::tool_parsing(), Kind::Closed),
+        (Exception::tool_parsing(), Kind::Unexpected),
         (Exception::content_filter(), Kind::Policy),
         (Exception::invalid_input(), Kind::Protocol),
         (Exception::history_over_limit(), Kind::Policy),
@@ -28,7 +28,7 @@ async fn an_exception_ends_the_session_with_its_meaning() {
             Kind::Throttled { retry_after: None },
         ),
         (Exception::unavailable(), Kind::Unavailable),
-        (Exception::unknown(), Kind::Unavailable),
+        (Exception::unknown(), Kind::Unexpected),
     ] {
         let script = SessionScript::default().fault(
             When::Audio(Duration::from_millis(200)),

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::Timestamp;
 use novavoice::{
     call::{CallId, CallInfo, CallStatus, CallSummary, Party},
-    conversation::AgentState,
+    conversation::{AgentState, StageLatencies, TurnLatency},
     model::Usage,
     private::Private,
     telephony::PlacedEnd,
@@ -27,6 +27,7 @@ pub(super) struct Record {
     lines: VecDeque<Utterance>,
     /// Captions of lines that are not there yet.
     captions: VecDeque<(Speaker, Private<String>)>,
+    latency: StageLatencies,
     /// Where followers listen; gone once the call is over.
     live: Option<broadcast::Sender<Event>>,
 }
@@ -42,6 +43,7 @@ impl Record {
             state: None,
             lines: VecDeque::new(),
             captions: VecDeque::new(),
+            latency: StageLatencies::default(),
             live: Some(broadcast::Sender::new(EVENTS_AHEAD)),
         }
     }
@@ -110,6 +112,10 @@ impl Record {
         self.tell(Event::Utterance(line.clone()));
     }
 
+    pub(super) fn turn(&mut self, latency: &TurnLatency) {
+        self.latency.record(latency);
+    }
+
     pub(super) fn state(&mut self, old: AgentState, new: AgentState) {
         self.state = Some((old, new));
         self.tell(Event::State { old, new });
@@ -172,11 +178,29 @@ impl Record {
             "end_time": end.map(|end| end.ended),
             "duration_seconds": seconds(self.duration(now)),
             "usage": end.map_or_else(Usage::default, |end| end.usage),
+            "cost_usd": end.and_then(|end| end.cost_usd),
         })
     }
 
     pub(super) fn lines(&self) -> Vec<Utterance> {
         self.lines.iter().cloned().collect()
+    }
+
+    /// How fast the agent answered, stage by stage, from the end of the caller's words.
+    pub(super) fn latency_ms(&self) -> Value {
+        let millis = |length: Option<Duration>| {
+            length.and_then(|length| u64::try_from(length.as_millis()).ok())
+        };
+        let stages = self.latency.stages().into_iter().map(|(stage, lengths)| {
+            let quantiles = json!({
+                "count": lengths.count(),
+                "p50": millis(lengths.p50()),
+                "p90": millis(lengths.p90()),
+                "p99": millis(lengths.p99()),
+            });
+            (stage.to_owned(), quantiles)
+        });
+        Value::Object(stages.collect())
     }
 
     fn tell(&self, event: Event) {

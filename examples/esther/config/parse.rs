@@ -11,7 +11,12 @@ use std::{
 
 use axum::http::Uri;
 use jsonwebtoken::EncodingKey;
-use novavoice::{journal::JournalKey, lead::PhoneNumber, private::Private};
+use novavoice::{
+    journal::JournalKey,
+    lead::PhoneNumber,
+    model::price::{PriceList, WrongPrices},
+    private::Private,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::reader::{Parsed, expected};
@@ -103,6 +108,12 @@ pub(crate) fn word(text: &str) -> Parsed<String> {
 /// The same, kept from being printed.
 pub(crate) fn secret(text: &str) -> Parsed<Private<String>> {
     word(text).map(Private::new)
+}
+
+/// What tokens cost.
+pub(crate) fn prices(text: &str) -> Parsed<PriceList> {
+    text.parse()
+        .map_err(|problem: WrongPrices| problem.to_string())
 }
 
 /// A region's name.

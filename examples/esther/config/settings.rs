@@ -143,6 +143,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "The account's session quota; two stay free for rollovers",
     ),
     bare(
+        "NOVA_SONIC_PRICES",
+        "Rows of a day and US dollars a million tokens of speech in, speech out, text in, text \
+         out, separated by semicolons; by the model when unset",
+    ),
+    bare(
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
         "Another address for Bedrock",
     ),

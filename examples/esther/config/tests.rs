@@ -73,6 +73,7 @@ fn every_setting_is_read_by_its_name() {
         ("NOVA_SONIC_VOICE", "matthew"),
         ("NOVA_SONIC_SESSION_LIMIT", "30"),
         ("NOVA_SONIC_MAX_SESSIONS", "7"),
+        ("NOVA_SONIC_PRICES", "2026-09-01 3.00 12.00 0.33 2.75"),
         ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "https://127.0.0.1:9001"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9002"),
         ("SSL_CERT_FILE", key.path().to_str().expect("a plain path")),

@@ -168,6 +168,9 @@ pub(super) async fn show(
     let last = lines.last().map_or(0, |line| line.seq);
     lines.extend(told.into_iter().filter(|line| line.seq > last));
     value["utterances"] = json!(lines);
+    if let Some(latency) = app.calls.latency_ms(&call) {
+        value["latency_ms"] = latency;
+    }
     Ok(Json(value))
 }
 

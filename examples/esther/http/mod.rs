@@ -30,6 +30,7 @@ use axum::{
 use novavoice::{
     agent::AgentHandle,
     lead::LeadStore,
+    model::breaker::Circuit,
     record::CallStore,
     telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
@@ -73,6 +74,8 @@ pub(crate) struct App {
     pub(crate) speech: Announcement,
     /// The model that may take its place in a call.
     pub(crate) stand_in: Option<Arc<StandIn>>,
+    /// How the model stands.
+    pub(crate) circuit: Option<Circuit>,
     /// Open media sockets.
     pub(crate) sockets: Sockets,
     /// Makes channels for browsers.

@@ -5,6 +5,7 @@ use axum::{
     extract::State,
     http::{HeaderName, header},
 };
+use novavoice::model::breaker::Circuit;
 use serde_json::{Value, json};
 
 use super::{App, Problem};
@@ -45,13 +46,18 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let stood_in = app.stand_in.as_ref().map_or(0, |both| both.calls_taken());
+    let circuit_open = app.circuit.as_ref().is_some_and(Circuit::is_open);
     let spool = app
         .recording
         .as_ref()
         .and_then(|recording| recording.spool());
-    let text = app
-        .metrics
-        .render(app.agent.counts(), &app.sockets, stood_in, spool.as_ref());
+    let text = app.metrics.render(
+        app.agent.counts(),
+        &app.sockets,
+        stood_in,
+        circuit_open,
+        spool.as_ref(),
+    );
     ([(header::CONTENT_TYPE, PROMETHEUS)], text)
 }
 

@@ -129,6 +129,7 @@ fn fixture(token: Option<&str>) -> App {
         sockets: Sockets::new(tokens, SocketConfig::default()),
         browser: Browser::new(BrowserConfig::default()),
         stand_in: None,
+        circuit: None,
         vonage: Vonage::new(VonageConfig::default()).expect("a right configuration"),
         account: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
         permission: Permission::always(),

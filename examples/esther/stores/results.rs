@@ -9,7 +9,6 @@ use novavoice::{
     audio::SampleRate,
     call::{CallInfo, CallSummary, Outcome},
     lead::{CallResult, Change, Guard, Lead, LeadCallStatus, LeadStore, PhoneNumber},
-    model::Usage,
     record::{CallNote, CallStore, Latency},
     transcript::{FileSink, Utterance, file::RecoveredCall},
 };
@@ -52,21 +51,15 @@ pub(crate) struct Results(mpsc::Sender<Write>);
 struct Writer {
     stores: Stores,
     files: FileSink,
-    prices: Option<Prices>,
 }
 
 impl Results {
     /// Begins to write. The task ends once every clone is gone and everything is written.
-    pub(crate) fn start(
-        stores: &Stores,
-        files: &FileSink,
-        model: Option<&str>,
-    ) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(stores: &Stores, files: &FileSink) -> (Self, JoinHandle<()>) {
         let (calls, mut over) = mpsc::channel::<Write>(BEHIND);
         let writer = Arc::new(Writer {
             stores: stores.clone(),
             files: files.clone(),
-            prices: model.map(Prices::of),
         });
         let task = tokio::spawn(async move {
             let mut writes = JoinSet::new();
@@ -115,7 +108,7 @@ impl Writer {
         let mut note = CallNote::default();
         note.owner = owner;
         note.latency = call.latency;
-        note.cost_usd = self.prices.map(|prices| prices.cost(call.summary.usage));
+        note.cost_usd = call.summary.cost_usd;
         note.file = match self.files.path_of(&call.info.id).await {
             Ok(path) => path.map(|path| path.display().to_string()),
             Err(error) => {
@@ -221,44 +214,6 @@ fn log_failure(done: Option<Result<(), tokio::task::JoinError>>) {
     }
 }
 
-/// US dollars for a million tokens.
-#[derive(Clone, Copy, Debug)]
-struct Prices {
-    speech_in: f64,
-    speech_out: f64,
-    text_in: f64,
-    text_out: f64,
-}
-
-impl Prices {
-    /// On demand in us-east-1 (Amazon Bedrock pricing, Amazon Nova Sonic, September 2026).
-    fn of(model: &str) -> Self {
-        match model.contains("nova-sonic-v1") {
-            true => Self {
-                speech_in: 3.4,
-                speech_out: 13.6,
-                text_in: 0.06,
-                text_out: 0.24,
-            },
-            false => Self {
-                speech_in: 3.0,
-                speech_out: 12.0,
-                text_in: 0.33,
-                text_out: 2.75,
-            },
-        }
-    }
-
-    fn cost(self, usage: Usage) -> f64 {
-        let dollars = usage.input_speech_tokens as f64 * self.speech_in
-            + usage.output_speech_tokens as f64 * self.speech_out
-            + usage.input_text_tokens as f64 * self.text_in
-            + usage.output_text_tokens as f64 * self.text_out;
-        // To the millionth: floating point has no more to say.
-        dollars.round() / 1e6
-    }
-}
-
 /// Calls that may end while a store does not answer.
 const BEHIND: usize = 4_096;
 /// Calls whose results are written at the same time.
@@ -291,18 +246,5 @@ mod tests {
             Status::FollowUpNeeded
         );
         assert_eq!(status(None, Outcome::Completed), Status::Called);
-    }
-
-    #[test]
-    fn a_call_costs_what_its_tokens_cost() {
-        let usage = Usage {
-            input_speech_tokens: 1_000_000,
-            input_text_tokens: 2_000_000,
-            output_speech_tokens: 100_000,
-            output_text_tokens: 10_000,
-        };
-        let cost = Prices::of("amazon.nova-2-sonic-v1:0").cost(usage);
-        assert!((cost - (3.0 + 0.66 + 1.2 + 0.0275)).abs() < 1e-6, "{cost}");
-        assert_eq!(Prices::of("any").cost(Usage::default()), 0.0);
     }
 }

@@ -149,9 +149,13 @@ impl Lease {
         &self.client
     }
 
-    /// The connection is not to be trusted: later sessions use another one.
+    /// The connection is not to be trusted, and neither are those that nobody uses just now: what
+    /// cut this one may have cut them, too. Later sessions use a new one.
     pub(super) fn spoil(&self) {
-        self.with_slot(|slot| slot.spoiled = true);
+        let mut slots = self.connections.slots();
+        for slot in &mut slots.list {
+            slot.spoiled |= slot.number == self.number || slot.sessions == 0;
+        }
     }
 
     fn with_slot(&self, change: impl FnOnce(&mut Slot)) {
@@ -238,6 +242,29 @@ mod tests {
         drop(lease);
         assert_eq!(connections.slots().list.len(), 1, "and is forgotten");
         assert_eq!(made.load(Ordering::Relaxed), 2);
+    }
+
+    /// Nova Sonic checklist 42: one that lay idle is no new connection.
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_the_next_session_uses_a_connection_that_was_never_used() {
+        let (connections, made) = connections(1);
+        let (busy, idle, lost) = (
+            connections.lease(),
+            connections.lease(),
+            connections.lease(),
+        );
+        drop(idle);
+        lost.spoil();
+        drop(lost);
+        drop(connections.lease());
+        assert_eq!(made.load(Ordering::Relaxed), 4);
+        drop(busy);
+        drop((connections.lease(), connections.lease()));
+        assert_eq!(
+            made.load(Ordering::Relaxed),
+            4,
+            "the one in use is trusted still"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -226,7 +226,10 @@ impl Said<'_> {
             "ThrottlingException" => Kind::Throttled { retry_after: None },
             // What no row names is a protocol error: the same again would fail the same way.
             "ValidationException" => self.by_message().unwrap_or(Kind::Protocol),
-            _ => self.by_message().unwrap_or(Kind::Unavailable),
+            "InternalServerException"
+            | "ModelStreamErrorException"
+            | "ServiceUnavailableException" => self.by_message().unwrap_or(Kind::Unavailable),
+            _ => self.by_message().unwrap_or(Kind::Unexpected),
         }
     }
 
@@ -252,7 +255,7 @@ const MESSAGES: &[(&[&str], ProviderErrorKind)] = {
         (&["system instability detected"], Kind::Unavailable),
         (&["unexpected error during processing"], Kind::Unavailable),
         // The payload is gone with the session; a new one does not repeat it.
-        (&["tool response parsing error"], Kind::Closed),
+        (&["tool response parsing error"], Kind::Unexpected),
         (&["blocked by our content filters"], Kind::Policy),
         // Not a policy, but the same remedy: once more, with less history.
         (&["chat history is over max limit"], Kind::Policy),
@@ -311,7 +314,7 @@ mod tests {
                 Kind::Unavailable,
             ),
             ("System instability detected. Retry.", Kind::Unavailable),
-            ("Tool Response parsing error", Kind::Closed),
+            ("Tool Response parsing error", Kind::Unexpected),
             (
                 "The request was blocked by our content filters.",
                 Kind::Policy,
@@ -346,10 +349,10 @@ mod tests {
             "ModelStreamErrorException",
             "InternalServerException",
             "ServiceUnavailableException",
-            "SomethingNewException",
         ] {
             assert!(in_stream(code, "").is_retryable(), "{code}");
         }
+        assert_eq!(in_stream("SomethingNewException", ""), Kind::Unexpected);
         assert_eq!(
             in_stream(
                 "ModelStreamErrorException",

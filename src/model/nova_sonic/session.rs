@@ -4,9 +4,12 @@
 //! [reader](super::reader) drains the output. The reader has the last word: when it ends it takes
 //! the writer with it, and with both gone everything that the session held is free.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use aws_sdk_bedrockruntime::operation::RequestId;
@@ -62,6 +65,11 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         }
         Err(_) => {
             held.lease.spoil();
+            // The request is cancelled now. An input that ended before that is noticed would be
+            // an end against the rules, so it ends with the request.
+            tokio::spawn(async move {
+                let _ = timeout(CANCELLED, input.closed()).await;
+            });
             return Err(failure(
                 ProviderErrorKind::TimedOut,
                 format!("no answer within {:?}", config.open_timeout),
@@ -194,6 +202,9 @@ impl Drop for AbortOnDrop {
         self.0.abort();
     }
 }
+
+/// How long the connection may take to drop a request that is cancelled; it does so at once.
+const CANCELLED: Duration = Duration::from_secs(5);
 
 /// Five seconds of audio: a replay after a switch of sessions fits, a stall shows soon.
 const COMMANDS: usize = 256;

@@ -46,6 +46,8 @@ impl Encoder {
         features: Features,
         seed: &SessionSeed,
     ) -> Vec<Vec<u8>> {
+        let voice = seed.voice.as_ref().unwrap_or(&config.voice);
+        let voice = voice.trim().to_lowercase();
         let mut events = vec![
             encode(&Event::SessionStart {
                 inference_configuration: Inference {
@@ -69,12 +71,7 @@ impl Encoder {
                 text_output_configuration: PLAIN,
                 audio_output_configuration: AudioOutput {
                     format: Format::of(seed.output_rate),
-                    voice_id: &seed
-                        .voice
-                        .as_ref()
-                        .unwrap_or(&config.voice)
-                        .trim()
-                        .to_lowercase(),
+                    voice_id: &voice,
                 },
                 tools: ToolSetup::of(&seed.tools),
             }),

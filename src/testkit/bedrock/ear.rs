@@ -38,6 +38,11 @@ impl Ear {
         }
     }
 
+    /// Whether the caller speaks, or might be about to.
+    pub(super) fn hears(&self) -> bool {
+        self.is_speaking || !self.voiced.is_zero()
+    }
+
     /// Listens to one event's audio.
     pub(super) fn listen(&mut self, pcm: &[u8]) -> Option<Heard> {
         let length = self.rate.duration_of(pcm.len());

@@ -33,6 +33,7 @@ mod ear;
 mod emit;
 mod fault;
 mod handle;
+mod hearing;
 mod options;
 mod pace;
 mod record;
@@ -70,6 +71,7 @@ use self::server::Server;
 pub use self::{
     fault::{Exception, Fault, Interruption, Quirks, Refusal, When},
     handle::SessionHandle,
+    hearing::{Hearing, Incoming},
     options::{
         Behaviour, Dialogue, Headers, Opening, Options, Reply, Script, Sentence, SessionScript,
         ToolCall,

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     fault::{Fault, Quirks, Refusal, When},
+    hearing::Hearing,
     voice::Voice,
 };
 
@@ -271,6 +272,8 @@ pub struct Dialogue {
     pub final_lag: Duration,
     /// What the audio is made of.
     pub voice: Voice,
+    /// Understands what is said, instead of following the script. Default: none.
+    pub hearing: Option<Hearing>,
 }
 
 impl Default for Dialogue {
@@ -295,6 +298,7 @@ impl Default for Dialogue {
             burst: 3.0,
             final_lag: Duration::from_millis(300),
             voice: Voice::default(),
+            hearing: None,
         }
     }
 }

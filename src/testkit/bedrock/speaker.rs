@@ -11,6 +11,7 @@ use super::{
     ear::{Ear, Heard},
     emit::{Emitter, Text},
     fault::Interruption,
+    hearing::Incoming,
     options::{Behaviour, Dialogue, Options, Reply, Sentence},
     voice::Mark,
 };
@@ -42,6 +43,8 @@ pub(super) struct Speaker {
     /// Barge-ins announced.
     pub(super) interruptions: usize,
     pcm: Vec<u8>,
+    /// The turn of the caller so far, for who understands it.
+    turn: Vec<u8>,
 }
 
 enum Planned {
@@ -101,6 +104,7 @@ impl Speaker {
             replies: 0,
             interruptions: 0,
             pcm: Vec::new(),
+            turn: Vec::new(),
         }
     }
 
@@ -113,7 +117,17 @@ impl Speaker {
 
     /// Hears caller audio.
     pub(super) fn listen(&mut self, now: Instant, pcm: &[u8]) {
-        match self.ear.as_mut().and_then(|ear| ear.listen(pcm)) {
+        let Some(ear) = self.ear.as_mut() else { return };
+        let heard = ear.listen(pcm);
+        if self.dialogue.hearing.is_some() {
+            if heard.is_none() && !ear.hears() {
+                // What came just before somebody speaks may be the first of it.
+                let old = self.turn.len().saturating_sub(PREROLL);
+                self.turn.drain(..old);
+            }
+            self.turn.extend_from_slice(pcm);
+        }
+        match heard {
             Some(Heard::Started) => {
                 // The caller goes on before the answer began: it is one turn.
                 self.planned
@@ -124,6 +138,11 @@ impl Speaker {
             }
             Some(Heard::Ended) => {
                 self.turns += 1;
+                let turn = std::mem::take(&mut self.turn);
+                if let Some((text, reply)) = self.understand(Incoming::Speech(&turn)) {
+                    self.caller_said(&text);
+                    return self.plan(now, Planned::Given(reply));
+                }
                 let text = match self.dialogue.caller.get(self.turns - 1) {
                     Some(text) => text.clone(),
                     None => format!("caller words {}", self.turns),
@@ -146,7 +165,15 @@ impl Speaker {
         if self.emitter.quirks().echo_interactive {
             self.caller_said(text);
         }
-        self.plan(now, Planned::Scripted);
+        let planned = match self.understand(Incoming::Text(text)) {
+            Some((_, reply)) => Planned::Given(reply),
+            None => Planned::Scripted,
+        };
+        self.plan(now, planned);
+    }
+
+    fn understand(&self, incoming: Incoming<'_>) -> Option<(String, Reply)> {
+        self.dialogue.hearing.as_ref()?.understand(incoming)
     }
 
     /// The result of a tool call came: its reply goes on.
@@ -369,6 +396,9 @@ impl Speaker {
 fn samples(duration: Duration, rate: u32) -> usize {
     usize::try_from(duration.as_millis() * u128::from(rate) / 1_000).unwrap_or(usize::MAX)
 }
+
+/// Bytes: half a second at 16 kHz.
+const PREROLL: usize = 16_000;
 
 /// The service sends audio in pieces of about 80 ms.
 const PIECE: Duration = Duration::from_millis(80);

@@ -205,11 +205,8 @@ impl Witness {
         let sessions = &mut self.sessions;
         if sessions.active.is_some_and(|active| active.id == id) {
             sessions.active = None;
-            if !self.over
-                && sessions
-                    .standby
-                    .is_some_and(|standby| standby.ready.is_some())
-            {
+            // The call moves, or the session was given up and the next one is on its way.
+            if !self.over && sessions.standby.is_some() {
                 sessions.active = sessions.standby.take();
                 sessions.excused = false;
             }
@@ -249,6 +246,15 @@ impl Witness {
         });
     }
 
+    /// Whether the call must have moved to the session that stands by at this time.
+    pub(super) fn must_move_by(&self, at: Instant) -> bool {
+        let (Some(limit), Some(active)) = (self.limit, self.sessions.active) else {
+            return false;
+        };
+        let is_ready = |standby: Session| standby.ready.is_some();
+        self.sessions.standby.is_some_and(is_ready) && at >= active.born + limit.mul_f64(HARD)
+    }
+
     /// Nothing is left to do for now.
     pub(super) fn drained(&mut self, wake: Option<Instant>) {
         let now = self.now;
@@ -262,7 +268,7 @@ impl Witness {
             (self.limit, sessions.active, sessions.standby, self.over)
             && let Some(ready) = standby.ready
         {
-            let hard = limit.mul_f64(465.0 / 480.0) + LOOK;
+            let hard = limit.mul_f64(HARD) + LOOK;
             let age = now.saturating_duration_since(active.born);
             let waited = now.saturating_duration_since(ready);
             let moved = age <= hard || waited <= LOOK || active.ready.is_none();
@@ -645,6 +651,9 @@ const REMEMBERED: usize = 256;
 
 /// No reply has more frames: a minute.
 const LONGEST: u64 = 3_000;
+
+/// The share of the limit at which the call moves whatever happens.
+const HARD: f64 = 465.0 / 480.0;
 
 /// How often a call looks for a quiet point, and what rounding takes.
 const LOOK: Duration = Duration::from_millis(110);

@@ -398,7 +398,8 @@ impl<'a> World<'a> {
         while self.ended.is_none() {
             let quiet = coarse
                 && self.core.state() == AgentState::Listening
-                && self.ear.is_silent(self.now);
+                && self.ear.is_silent(self.now)
+                && !self.witness.must_move_by(until);
             let wake = self.wake.filter(|_| !quiet);
             let planned = self.agenda.peek().map(|Reverse((at, _))| *at);
             let mark = self.ear.mark_at();

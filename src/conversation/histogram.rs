@@ -1,0 +1,185 @@
+//! Durations, counted in few bytes.
+
+use std::{fmt, time::Duration};
+
+/// How often durations of each length came: of any number of them in a kilobyte, mergeable, each
+/// known to a sixteenth of itself.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// Empty until something is counted.
+    buckets: Vec<u32>,
+    count: u64,
+    sum: Duration,
+    longest: Duration,
+}
+
+impl Histogram {
+    /// Counts one more. What is longer than two minutes counts as two minutes in the quantiles.
+    pub fn record(&mut self, length: Duration) {
+        if self.buckets.is_empty() {
+            self.buckets = vec![0; BUCKETS];
+        }
+        if let Some(bucket) = self.buckets.get_mut(bucket_of(length)) {
+            *bucket = bucket.saturating_add(1);
+        }
+        self.count += 1;
+        self.sum = self.sum.saturating_add(length);
+        self.longest = self.longest.max(length);
+    }
+
+    /// Adds what another one has counted.
+    pub fn merge(&mut self, other: &Self) {
+        if self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+        } else {
+            for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+                *mine = mine.saturating_add(*theirs);
+            }
+        }
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.longest = self.longest.max(other.longest);
+    }
+
+    /// How many were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    /// The length that a share of them (0 to 1) does not exceed, to a sixteenth; `None` while
+    /// nothing was counted.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a count is a count"
+        )]
+        let rank = ((self.count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
+        let mut below = 0;
+        let at = self.buckets.iter().position(|count| {
+            below += u64::from(*count);
+            below >= rank
+        })?;
+        Some(upper_end(at).min(self.longest))
+    }
+
+    /// The median.
+    #[must_use]
+    pub fn p50(&self) -> Option<Duration> {
+        self.quantile(0.5)
+    }
+
+    /// What one of ten exceeds.
+    #[must_use]
+    pub fn p90(&self) -> Option<Duration> {
+        self.quantile(0.9)
+    }
+
+    /// What one of a hundred exceeds.
+    #[must_use]
+    pub fn p99(&self) -> Option<Duration> {
+        self.quantile(0.99)
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Histogram")
+            .field("count", &self.count)
+            .field("p50", &self.p50())
+            .field("p90", &self.p90())
+            .field("p99", &self.p99())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One bucket a millisecond up to 32 ms; from there on sixteen for each doubling.
+fn bucket_of(length: Duration) -> usize {
+    let ms = u32::try_from(length.as_millis())
+        .unwrap_or(LONGEST)
+        .min(LONGEST);
+    if ms < LINEAR {
+        return ms as usize;
+    }
+    let doubling = ms.ilog2();
+    let step = (ms >> (doubling - 4)) - 16;
+    (LINEAR + (doubling - 5) * 16 + step) as usize
+}
+
+/// The longest duration in whole milliseconds that falls into this bucket.
+fn upper_end(bucket: usize) -> Duration {
+    let bucket = u32::try_from(bucket).unwrap_or(u32::MAX);
+    if bucket < LINEAR {
+        return Duration::from_millis(u64::from(bucket));
+    }
+    let (doubling, step) = ((bucket - LINEAR) / 16, (bucket - LINEAR) % 16);
+    let next = (u64::from(step) + 17) << (doubling + 1);
+    Duration::from_millis(next - 1)
+}
+
+const LINEAR: u32 = 32;
+/// Milliseconds.
+const LONGEST: u32 = (1 << 17) - 1;
+const BUCKETS: usize = 32 + 12 * 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(lengths: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        for ms in lengths {
+            histogram.record(Duration::from_millis(*ms));
+        }
+        histogram
+    }
+
+    #[test]
+    fn nothing_has_no_quantile() {
+        assert_eq!(Histogram::default().p50(), None);
+    }
+
+    #[test]
+    fn the_quantiles_of_a_hundred_steps() {
+        let histogram = of(&(1..=100).map(|n| n * 10).collect::<Vec<_>>());
+        let within = |value: Option<Duration>, ms: u128| {
+            let value = value.map_or(0, |value| value.as_millis());
+            value >= ms && value <= ms + ms / 16
+        };
+        assert!(within(histogram.p50(), 500), "{histogram:?}");
+        assert!(within(histogram.p90(), 900), "{histogram:?}");
+        assert!(within(histogram.p99(), 990), "{histogram:?}");
+        assert_eq!(histogram.quantile(1.0), Some(Duration::from_secs(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_length_lies_within_a_sixteenth_of_its_bucket(ms in 0_u64..131_072) {
+            let end = upper_end(bucket_of(Duration::from_millis(ms))).as_millis();
+            prop_assert!(end >= u128::from(ms));
+            prop_assert!(end <= u128::from(ms + ms / 16));
+        }
+
+        #[test]
+        fn to_merge_is_to_count_together(
+            one in prop::collection::vec(0_u64..200_000, 0..50),
+            two in prop::collection::vec(0_u64..200_000, 0..50),
+        ) {
+            let mut merged = of(&one);
+            merged.merge(&of(&two));
+            let together = of(&[one, two].concat());
+            prop_assert_eq!(merged, together);
+        }
+    }
+}
