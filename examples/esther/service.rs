@@ -15,6 +15,7 @@ use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
     agent::{AgentConfig, Prompt, VoiceAgent},
     model::SpeechModel,
+    outbound::Gatekeeper,
     private::Private,
     telephony::{
         Both,
@@ -39,6 +40,7 @@ use crate::{
     gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
+    outbound::{Outbound, VonageLine},
     permission::Permission,
     persona, placed,
     speech::{self, Speech},
@@ -57,6 +59,7 @@ pub(crate) struct Service {
     follower: Follower,
     stores: Stores,
     recording: Recording,
+    outbound: Outbound,
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
@@ -83,7 +86,16 @@ impl Service {
         let (speech, stores) = (speech?, stores?);
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
-        Self::assemble(config, listener, local, speech, stores, recording)
+        let gatekeeper = stores::gatekeeper(&stores, &config.stores.data_dir)?;
+        Self::assemble(
+            config,
+            listener,
+            local,
+            speech,
+            stores,
+            &gatekeeper,
+            recording,
+        )
     }
 
     fn assemble(
@@ -92,6 +104,7 @@ impl Service {
         local: SocketAddr,
         speech: Speech,
         stores: Stores,
+        gatekeeper: &Gatekeeper,
         recording: Recording,
     ) -> anyhow::Result<Self> {
         let address = reachable(local);
@@ -149,10 +162,19 @@ impl Service {
         }
         let (calls, metrics) = (Calls::default(), Arc::<Metrics>::default());
         let priced = speech.announcement.real.then_some(&*config.speech.model_id);
-        let (results, written) = Results::start(&stores, &recording.files, priced);
+        let (results, written) = Results::start(&stores, gatekeeper, &recording.files, priced);
         for call in &*recording.abandoned {
             results.submit(call.into());
         }
+        let line = VonageLine {
+            vonage: vonage.clone(),
+            agent: agent.handle(),
+            calls: calls.clone(),
+            readiness: readiness.clone(),
+            max_calls,
+        };
+        let rate = config.vonage.calls_per_second;
+        let outbound = Outbound::new(&stores, gatekeeper, line, rate);
         let app = App {
             access: Arc::new(access),
             agent: agent.handle(),
@@ -167,7 +189,8 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
-            permission: Permission::always(),
+            permission: Permission::of(gatekeeper),
+            outbound: outbound.clone(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -189,6 +212,7 @@ impl Service {
             },
             stores,
             recording,
+            outbound,
             results: written,
             readiness,
             address,
@@ -240,7 +264,7 @@ impl Service {
             reached(turned_to, Stop::Now).await;
             handle.abort();
         });
-        let (caller, asked) = (self.vonage, stop.clone());
+        let (caller, asked) = (self.vonage.clone(), stop.clone());
         let cancelling = tokio::spawn(async move {
             reached(asked, Stop::Drain).await;
             match caller.cancel_ringing().await {
@@ -249,6 +273,10 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
             }
         });
+        let worker = self
+            .outbound
+            .work(self.vonage.clone(), reached(stop.clone(), Stop::Drain));
+        let mut worker = tokio::spawn(worker);
         let served = self.agent.serve(reached(stop, Stop::Drain)).await;
         if self.readiness.is_draining()
             && tokio::time::timeout(LAST_ANSWERS, cancelling)
@@ -258,6 +286,15 @@ impl Service {
             tracing::warn!("some calls may still ring");
         }
         ending.abort();
+        // What came of campaign calls is settled while the carrier can still tell.
+        if self.readiness.is_draining()
+            && tokio::time::timeout(LAST_RESULTS, &mut worker)
+                .await
+                .is_err()
+        {
+            tracing::warn!("some calls of campaigns are settled later, here or by another node");
+        }
+        worker.abort();
         drop(closing);
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
             tracing::debug!("some connections were still open");

@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod api;
 mod callers;
+mod campaigns;
 mod commands;
 mod crash;
 mod documents;

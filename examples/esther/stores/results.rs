@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use novavoice::{
     ProviderError, ProviderErrorKind,
     audio::SampleRate,
-    call::{CallInfo, CallSummary},
+    call::{CallInfo, CallSummary, Outcome},
     lead::{CallResult, Change, Guard, Lead, LeadCallStatus, LeadStore, PhoneNumber},
     model::Usage,
+    outbound::Gatekeeper,
     record::{CallNote, CallStore, Latency},
     transcript::{FileSink, Utterance, file::RecoveredCall},
 };
@@ -47,6 +48,7 @@ pub(crate) struct Results(mpsc::Sender<Write>);
 
 struct Writer {
     stores: Stores,
+    gate: Gatekeeper,
     files: FileSink,
     prices: Option<Prices>,
 }
@@ -55,12 +57,14 @@ impl Results {
     /// Begins to write. The task ends once every clone is gone and everything is written.
     pub(crate) fn start(
         stores: &Stores,
+        gate: &Gatekeeper,
         files: &FileSink,
         model: Option<&str>,
     ) -> (Self, JoinHandle<()>) {
         let (calls, mut over) = mpsc::channel::<Write>(BEHIND);
         let writer = Arc::new(Writer {
             stores: stores.clone(),
+            gate: gate.clone(),
             files: files.clone(),
             prices: model.map(Prices::of),
         });
@@ -96,6 +100,13 @@ impl Results {
 
 impl Writer {
     async fn write(&self, call: &Write) {
+        // First: nobody may call them again from here on.
+        if call.summary.outcome == Outcome::DoNotCall
+            && let Some(phone) = phone_of(call)
+            && let Err(error) = insist(|| self.gate.opt_out(&phone, call.summary.ended)).await
+        {
+            self.lost(call, &error, "a wish not to be called again is not kept");
+        }
         let lead = insist(|| self.write_lead(call)).await;
         let owner = match lead {
             Ok(lead) => lead.and_then(|lead| lead.text("owner_alias").map(str::to_owned)),
@@ -132,8 +143,7 @@ impl Writer {
 
     /// The lead as it is now, where the call was with one.
     async fn write_lead(&self, call: &Write) -> Result<Option<Lead>, ProviderError> {
-        let remote = call.info.remote.as_ref();
-        let Some(phone) = remote.and_then(|remote| PhoneNumber::try_from(remote).ok()) else {
+        let Some(phone) = phone_of(call) else {
             return Ok(None);
         };
         if self.stores.leads.get(&phone).await?.is_none() {
@@ -160,6 +170,11 @@ impl Writer {
             "{what}"
         );
     }
+}
+
+fn phone_of(call: &Write) -> Option<PhoneNumber> {
+    let remote = call.info.remote.as_ref();
+    remote.and_then(|remote| PhoneNumber::try_from(remote).ok())
 }
 
 /// A transcript as a lead keeps it: a line for each utterance.
