@@ -10,13 +10,19 @@ use novavoice::{
     call::{CallId, CallStatus},
     lead::PhoneNumber,
     outbound::{Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig},
+    state::StateStore,
     telephony::{
         DialOptions, Telephony,
         vonage::{Vonage, rest::CallDetails},
     },
 };
 
-use crate::{calls::Calls, clock::wall, http::Readiness, stores::Stores};
+use crate::{
+    calls::Calls,
+    clock::wall,
+    http::Readiness,
+    stores::{Stores, answering},
+};
 
 /// What steers campaigns. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -86,6 +92,7 @@ impl Outbound {
 #[derive(Clone)]
 pub(crate) struct VonageLine {
     pub(crate) vonage: Vonage,
+    pub(crate) state: Arc<dyn StateStore>,
     pub(crate) agent: AgentHandle,
     pub(crate) calls: Calls,
     pub(crate) readiness: Readiness,
@@ -104,9 +111,10 @@ impl Line for VonageLine {
     async fn dial(&self, order: &Order) -> Result<CallId, ProviderError> {
         let busy = self.agent.counts().calls + self.calls.waiting() >= self.max_calls;
         if busy || self.readiness.is_draining() {
-            let kind = ProviderErrorKind::Throttled { retry_after: None };
-            return Err(ProviderError::new("esther", kind).with_detail("there is no free line"));
+            return Err(later("there is no free line"));
         }
+        let kept = answering::keep(&*self.state, &order.to, order.voicemail, wall()).await;
+        kept.map_err(|error| later("the store does not answer").with_source(error))?;
         // What is said comes from the persona, which meets the lead when somebody answers.
         let mut options = DialOptions::default();
         options.detect_machines = true;
@@ -144,6 +152,12 @@ impl Line for VonageLine {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Nothing was placed, and nothing is out of order with the carrier.
+fn later(why: &str) -> ProviderError {
+    let kind = ProviderErrorKind::Throttled { retry_after: None };
+    ProviderError::new("esther", kind).with_detail(why)
 }
 
 impl VonageLine {

@@ -147,7 +147,7 @@ impl Service {
             .prompt(|call, lead| {
                 Prompt::new(persona::instructions(call, lead))
                     .with_greeting(persona::greeting(call))
-                    .with_answering(persona::answering())
+                    .with_answering(persona::answering(lead))
             })
             .config(settings)
             .build();
@@ -168,6 +168,7 @@ impl Service {
         }
         let line = VonageLine {
             vonage: vonage.clone(),
+            state: Arc::clone(&stores.state),
             agent: agent.handle(),
             calls: calls.clone(),
             readiness: readiness.clone(),

@@ -1,6 +1,7 @@
 //! Where calls and leads are kept: chosen, opened and looked after in one place.
 
 mod acquaintance;
+pub(crate) mod answering;
 mod aws;
 mod keeper;
 mod log;
