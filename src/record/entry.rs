@@ -280,6 +280,7 @@ fn as_seconds<S: Serializer>(
 }
 
 /// A time as tables keep it: in milliseconds and always as long, so that texts sort like times.
+#[cfg(any(feature = "sqlite", feature = "dynamodb"))]
 pub(crate) fn stamp(time: Timestamp) -> String {
     format!("{time:.3}")
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{
-    call::{CallId, CallStatus, Outcome, Party},
-    error::{ProviderError, ProviderErrorKind},
-};
+use crate::call::{CallId, CallStatus, Outcome, Party};
+#[cfg(feature = "browser")]
+use crate::error::{ProviderError, ProviderErrorKind};
 
 /// How a call is placed. Start from the default and assign what differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +111,7 @@ impl PlacedEnd {
 }
 
 /// What a telephony says that can only take calls.
+#[cfg(feature = "browser")]
 pub(crate) fn cannot_dial(provider: &'static str) -> ProviderError {
     ProviderError::new(provider, ProviderErrorKind::Invalid)
         .with_detail("it takes calls and cannot place any")

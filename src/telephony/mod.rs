@@ -3,6 +3,7 @@
 pub mod memory;
 
 mod dial;
+#[cfg(feature = "browser")]
 pub(crate) use dial::cannot_dial;
 pub use dial::{CallProgress, DialOptions, Dialled, PlacedEnd, Progress};
 

@@ -57,6 +57,9 @@ async fn the_process_that_is_killed() {
         }
     }
     if var("CRASH_LOAD") == "no" {
+        // A process that died between closing the file and telling the store left a call open
+        // there, as one would whose disk is gone: its lease runs out.
+        sqlite.expire(now()).await.expect("closed");
         spool.drained().await;
         say("drained");
         return;

@@ -34,12 +34,17 @@ enum Fate {
     AnswerLost,
 }
 
-/// A way to the server on which the fates of requests take turns.
-async fn lossy(server: &Server, fates: &'static [Fate]) -> Dynamo {
+/// A way to the server on which the fates of requests take turns, those of the attempts up to
+/// `worst`; every later attempt of the SDK at the same request is fine.
+async fn lossy(server: &Server, fates: &'static [Fate], worst: u32) -> Dynamo {
     let (url, count) = (server.url().to_owned(), Arc::new(AtomicUsize::new(0)));
     let client = reqwest::Client::new();
     let app = Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
-        let fate = fates[count.fetch_add(1, Ordering::Relaxed) % fates.len()];
+        let fate = if attempt(&headers) > worst {
+            Fate::Fine
+        } else {
+            fates[count.fetch_add(1, Ordering::Relaxed) % fates.len()]
+        };
         let request = client.post(&url).headers(without_host(headers)).body(body);
         async move {
             if fate == Fate::Throttled {
@@ -59,6 +64,16 @@ async fn lossy(server: &Server, fates: &'static [Fate]) -> Dynamo {
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
     Dynamo::with_endpoint(&sdk(), format!("http://{address}"))
+}
+
+/// Which attempt of the SDK at a request this is (`amz-sdk-request: attempt=1; max=3`).
+fn attempt(headers: &HeaderMap) -> u32 {
+    let text = headers.get("amz-sdk-request").expect("an SDK asks");
+    let text = text.to_str().expect("text");
+    let attempt = text
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix("attempt="));
+    attempt.and_then(|n| n.parse().ok()).expect("a number")
 }
 
 fn without_host(mut headers: HeaderMap) -> HeaderMap {
@@ -85,7 +100,7 @@ async fn a_request_whose_answer_is_lost_is_repeated_and_counts_once() {
     use Fate::{AnswerLost, Fine, Throttled};
     for server in Server::all() {
         let make = async || {
-            let way = lossy(&server, &[AnswerLost, Fine, Throttled, Fine, Fine]).await;
+            let way = lossy(&server, &[AnswerLost, Fine, Throttled, Fine, Fine], 2).await;
             DynamoSink::new(way, table(&server).await)
         };
         let read = async |sink: &DynamoSink, call: &_| sink.lines(call).await.expect("readable");
@@ -108,7 +123,7 @@ async fn a_spool_outlasts_what_the_sdk_does_not() {
                 Fine, Fine, AnswerLost, AnswerLost, AnswerLost, AnswerLost, AnswerLost, Throttled,
                 Throttled, Throttled, Throttled, AnswerLost,
             ];
-            let way = lossy(&server, fates).await;
+            let way = lossy(&server, fates, u32::MAX).await;
             let sink = DynamoSink::new(way, table(&server).await);
             let mut config = SpoolConfig::default();
             config.linger = Duration::from_millis(10);
@@ -139,7 +154,7 @@ async fn a_spool_outlasts_what_the_sdk_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_only_throttles_is_called_so() {
     let server = Server::start();
-    let way = lossy(&server, &[Fate::Throttled]).await;
+    let way = lossy(&server, &[Fate::Throttled], u32::MAX).await;
     let error = way
         .check(&call_records("any"))
         .await

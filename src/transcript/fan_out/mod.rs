@@ -12,7 +12,7 @@
 //!
 //! A line is acknowledged once every sink has it. A sink that fails is tried a few times, then
 //! the line fails, and whoever recorded it tries again. What a remote sink may hold up this way
-//! is up to you: put a [`Spool`](super::Spool) in front of it.
+//! is up to you: put a [`Spool`] in front of it.
 //!
 //! The sink that was added first gets starts and lines before the others, and ends after them. So
 //! whatever recovers the calls of a dead process from it, as
@@ -23,7 +23,7 @@
 //!
 //! A line is acknowledged once one sink has it. The others are tried for as long as it takes;
 //! what they are behind waits in their queues, and past that on the disk, where
-//! [`spill_to`](FanOutBuilder::spill_to) names a directory: in a [`Spool`](super::Spool), which
+//! [`spill_to`](FanOutBuilder::spill_to) names a directory: in a [`Spool`], which
 //! the next process reads. Without one, a sink whose queue is full misses lines; the log and
 //! [`FanOut::health`] say so.
 
