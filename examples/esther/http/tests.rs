@@ -22,7 +22,7 @@ use novavoice::{
     model::scripted::{Script, Scripted},
     outbound::{Campaigns, Decisions, Gatekeeper, Plan},
     record::MemoryCalls,
-    state::MemoryState,
+    state::{MemoryState, StateStore},
     telephony::{
         browser::BrowserConfig,
         channel::ChannelTokens,
@@ -151,10 +151,10 @@ fn fixture(token: Option<&str>) -> App {
 
 /// Campaigns that nobody carries out.
 fn outbound(leads: &Arc<dyn LeadStore>) -> Outbound {
-    let state = Arc::new(MemoryState::new());
+    let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
     let folder = tempfile::tempdir().expect("a folder");
     let log = Decisions::open(folder.path().join("decisions.jsonl")).expect("a log");
-    let gate = Gatekeeper::new(state.clone(), Arc::clone(leads), log);
+    let gate = Gatekeeper::new(Arc::clone(&state), Arc::clone(leads), log);
     Outbound::idle(Campaigns::new(state), gate)
 }
 
