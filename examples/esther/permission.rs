@@ -3,47 +3,130 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use novavoice::{lead::PhoneNumber, outbound::Refusal};
+use jiff::Timestamp;
+use novavoice::{
+    ProviderError,
+    lead::PhoneNumber,
+    outbound::{Gatekeeper, Refusal, Rules},
+};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::clock::wall;
 
 /// Says yes, or every reason why not.
 #[derive(Clone)]
-pub(crate) struct Permission(Ask);
+pub(crate) struct Permission {
+    ask: Ask,
+    /// Where the attempts are counted.
+    gate: Option<Gatekeeper>,
+}
 
 type Ask = Arc<dyn Fn(Wish) -> BoxFuture<'static, Result<(), Vec<Refusal>>> + Send + Sync>;
 
 /// A call that somebody wants to place by hand.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read by rules, which come later")
-)]
 pub(crate) struct Wish {
     /// Whom.
     pub(crate) to: PhoneNumber,
     /// Whether what an operator may overrule is to be overruled.
     pub(crate) overrule: bool,
+    /// Names this attempt.
+    attempt: String,
+    /// When it is made.
+    at: Timestamp,
+}
+
+impl Wish {
+    /// To call `to` now.
+    pub(crate) fn to(to: PhoneNumber, overrule: bool) -> Self {
+        Self {
+            to,
+            overrule,
+            attempt: Uuid::new_v4().to_string(),
+            at: wall(),
+        }
+    }
 }
 
 impl Permission {
+    /// What the gate says under the usual rules. A call that is allowed counts as an attempt from
+    /// then on, and one that asks at the same moment sees it.
+    pub(crate) fn of(gate: &Gatekeeper) -> Self {
+        let (asked, turn) = (gate.clone(), Arc::new(Mutex::new(())));
+        let by_gate = Self::by(move |wish| {
+            let (gate, turn) = (asked.clone(), Arc::clone(&turn));
+            async move {
+                let _turn = turn.lock().await;
+                decide(&gate, &wish).await
+            }
+        });
+        Self {
+            gate: Some(gate.clone()),
+            ..by_gate
+        }
+    }
+
     /// Whatever these rules say.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "made by rules, which come later")
-    )]
     pub(crate) fn by<F>(ask: impl Fn(Wish) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), Vec<Refusal>>> + Send + 'static,
     {
-        Self(Arc::new(move |wish| Box::pin(ask(wish))))
+        Self {
+            ask: Arc::new(move |wish| Box::pin(ask(wish))),
+            gate: None,
+        }
     }
 
     /// No rules: everybody may be called.
+    #[cfg(test)]
     pub(crate) fn always() -> Self {
-        Self(Arc::new(|_| Box::pin(std::future::ready(Ok(())))))
+        Self::by(|_| std::future::ready(Ok(())))
     }
 
     /// Asks for one call.
-    pub(crate) async fn ask(&self, wish: Wish) -> Result<(), Vec<Refusal>> {
-        (self.0)(wish).await
+    pub(crate) async fn ask(&self, wish: &Wish) -> Result<(), Vec<Refusal>> {
+        (self.ask)(wish.clone()).await
     }
+
+    /// Nothing was dialled after all.
+    pub(crate) async fn take_back(&self, wish: &Wish) {
+        let Some(gate) = &self.gate else { return };
+        if let Err(error) = gate.forget(&wish.to, &wish.attempt, wish.at).await {
+            warn("a call that was not placed counts as an attempt", &error);
+        }
+    }
+}
+
+async fn decide(gate: &Gatekeeper, wish: &Wish) -> Result<(), Vec<Refusal>> {
+    let unverified = |what, error: &ProviderError| {
+        warn(what, error);
+        Err(vec![Refusal::Unverified])
+    };
+    let lead = match gate.lead(&wish.to).await {
+        Ok(lead) => lead,
+        Err(error) => return unverified("a lead cannot be read: it is not called", &error),
+    };
+    let rules = Rules::default();
+    let decision = gate
+        .decide(
+            &wish.to,
+            lead.as_ref(),
+            &rules,
+            None,
+            wish.overrule,
+            wish.at,
+        )
+        .await;
+    if !decision.refusals.is_empty() {
+        return Err(decision.refusals);
+    }
+    match gate.count(&wish.to, &wish.attempt, wish.at).await {
+        Ok(()) => Ok(()),
+        Err(error) => unverified("an attempt cannot be counted: it is not made", &error),
+    }
+}
+
+fn warn(what: &str, error: &ProviderError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "{what}");
 }

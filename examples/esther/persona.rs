@@ -7,7 +7,9 @@ use novavoice::{
     conversation::{Answering, OnMachine},
     lead::{Lead, PhoneNumber},
     model::scripted::FIRST_WORDS,
+    outbound::Voicemail,
 };
+use serde::Deserialize;
 
 use crate::{stores::Acquaintance, tools};
 
@@ -92,10 +94,16 @@ pub(crate) fn greeting(call: &CallInfo) -> String {
     format!("The call is connected. Open it with exactly these words: {opening}")
 }
 
-/// What Esther does about whoever answers a call of hers: she finds out before she speaks, and
-/// talks on with what turns out to be a machine.
-pub(crate) fn answering() -> Answering {
-    let mut answering = Answering::new(OnMachine::GoOn);
+/// What Esther does about whoever answers a call of hers: she finds out before she speaks. With a
+/// machine she does what the campaign says; on a call by hand she talks on.
+pub(crate) fn answering(lead: Option<&Lead>) -> Answering {
+    let policy = lead.and_then(|lead| lead.fields.get(Acquaintance::VOICEMAIL));
+    let policy = policy.and_then(|policy| Voicemail::deserialize(policy).ok());
+    let mut answering = Answering::new(match policy {
+        Some(Voicemail::Hangup) => OnMachine::HangUp,
+        Some(Voicemail::Message) => OnMachine::LeaveMessage(VOICEMAIL.to_owned()),
+        Some(Voicemail::Continue) | None => OnMachine::GoOn,
+    });
     answering.screener = Some(SCREENER.to_owned());
     answering
 }
@@ -172,6 +180,10 @@ meeting with the senior pastor.";
 
 const SCREENER: &str = "A call screener answers. Say exactly this once, then wait: This is Esther, \
     an automated assistant for Mike Lawrence, calling to schedule a meeting with the senior pastor.";
+
+const VOICEMAIL: &str = "(An answering machine records now. Leave a message of two short sentences: \
+    that you are Esther, an automated assistant calling for Mike Lawrence about a meeting with the \
+    senior pastor, and that you will call again. Then say goodbye.)";
 
 const INBOUND: &str = "The caller rang us. Greet them, say who you are, and ask how you can help \
     with a meeting.";
@@ -254,6 +266,19 @@ mod tests {
         for said in ["", "short", "añ", &"ñ".repeat(500)] {
             assert!(said.ends_with(last_words(said)));
         }
+    }
+
+    #[test]
+    fn a_campaign_says_what_is_done_about_machines() {
+        let phone = PhoneNumber::parse("+12125550101").expect("a number");
+        let told = |policy: &str| {
+            let lead = Lead::new(phone.clone()).with(Acquaintance::VOICEMAIL, policy);
+            answering(Some(&lead)).on_machine
+        };
+        assert_eq!(told("hangup"), OnMachine::HangUp);
+        assert!(matches!(told("message"), OnMachine::LeaveMessage(_)));
+        assert_eq!(told("continue"), OnMachine::GoOn);
+        assert_eq!(answering(None).on_machine, OnMachine::GoOn);
     }
 
     #[test]

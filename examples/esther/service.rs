@@ -15,6 +15,7 @@ use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
     agent::{AgentConfig, Prompt, VoiceAgent},
     model::SpeechModel,
+    outbound::Gatekeeper,
     private::Private,
     telephony::{
         Both,
@@ -39,6 +40,7 @@ use crate::{
     gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
+    outbound::{Outbound, VonageLine},
     permission::Permission,
     persona, placed,
     speech::{self, Speech},
@@ -60,6 +62,7 @@ pub(crate) struct Service {
     sending: Option<Sending>,
     stores: Stores,
     recording: Recording,
+    outbound: Outbound,
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
@@ -87,8 +90,9 @@ impl Service {
         let traces = config.traces.as_deref().map(Traces::start).transpose()?;
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
-        let state = stores::state(&stores, &config.stores).await?;
-        let desk = Desk::new(state, Arc::clone(&stores.leads));
+        let gatekeeper = stores::gatekeeper(&stores, &config.stores.data_dir)?;
+        let desk = Desk::new(Arc::clone(&stores.state), Arc::clone(&stores.leads))
+            .with_gatekeeper(gatekeeper.clone());
         Self::assemble(
             config,
             listener,
@@ -96,7 +100,7 @@ impl Service {
             speech,
             traces,
             stores,
-            (recording, desk),
+            (recording, desk, gatekeeper),
         )
     }
 
@@ -107,7 +111,7 @@ impl Service {
         speech: Speech,
         traces: Option<(Traces, Sending)>,
         stores: Stores,
-        (recording, desk): (Recording, Desk),
+        (recording, desk, gatekeeper): (Recording, Desk, Gatekeeper),
     ) -> anyhow::Result<Self> {
         let address = reachable(local);
         let public_url = config.public_url.clone();
@@ -158,7 +162,7 @@ impl Service {
             .prompt(|call, lead| {
                 Prompt::new(persona::instructions(call, lead))
                     .with_greeting(persona::greeting(call))
-                    .with_answering(persona::answering())
+                    .with_answering(persona::answering(lead))
             })
             .config(settings)
             .build();
@@ -172,10 +176,20 @@ impl Service {
             );
         }
         let (calls, metrics) = (Calls::default(), Arc::<Metrics>::default());
-        let (results, written) = Results::start(&stores, &recording.files);
+        let (results, written) = Results::start(&stores, &gatekeeper, &recording.files);
         for call in &*recording.abandoned {
             results.submit(call.into());
         }
+        let line = VonageLine {
+            vonage: vonage.clone(),
+            state: Arc::clone(&stores.state),
+            agent: agent.handle(),
+            calls: calls.clone(),
+            readiness: readiness.clone(),
+            max_calls,
+        };
+        let rate = config.vonage.calls_per_second;
+        let outbound = Outbound::new(&stores, &gatekeeper, line, rate);
         let app = App {
             access: Arc::new(access),
             agent: agent.handle(),
@@ -191,7 +205,8 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
-            permission: Permission::always(),
+            permission: Permission::of(&gatekeeper),
+            outbound: outbound.clone(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -219,6 +234,7 @@ impl Service {
             sending,
             stores,
             recording,
+            outbound,
             results: written,
             readiness,
             address,
@@ -270,7 +286,7 @@ impl Service {
             reached(turned_to, Stop::Now).await;
             handle.abort();
         });
-        let (caller, asked) = (self.vonage, stop.clone());
+        let (caller, asked) = (self.vonage.clone(), stop.clone());
         let cancelling = tokio::spawn(async move {
             reached(asked, Stop::Drain).await;
             match caller.cancel_ringing().await {
@@ -279,6 +295,10 @@ impl Service {
                 Err(error) => tracing::warn!(%error, "a call that still rings was not cancelled"),
             }
         });
+        let worker = self
+            .outbound
+            .work(self.vonage.clone(), reached(stop.clone(), Stop::Drain));
+        let mut worker = tokio::spawn(worker);
         let served = self.agent.serve(reached(stop.clone(), Stop::Drain)).await;
         // The agent may be through before anything else has heard of it.
         let asked_to_stop = *stop.borrow() >= Stop::Drain;
@@ -290,6 +310,15 @@ impl Service {
             tracing::warn!("some calls may still ring");
         }
         ending.abort();
+        // What came of campaign calls is settled while the carrier can still tell.
+        if self.readiness.is_draining()
+            && tokio::time::timeout(LAST_RESULTS, &mut worker)
+                .await
+                .is_err()
+        {
+            tracing::warn!("some calls of campaigns are settled later, here or by another node");
+        }
+        worker.abort();
         drop(closing);
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
             tracing::debug!("some connections were still open");

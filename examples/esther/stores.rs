@@ -1,11 +1,12 @@
 //! Where calls and leads are kept: chosen, opened and looked after in one place.
 
 mod acquaintance;
+pub(crate) mod answering;
 mod aws;
 mod keeper;
+mod log;
 mod recording;
 mod results;
-mod state;
 mod tables;
 
 use std::{fmt, sync::Arc};
@@ -15,6 +16,7 @@ use novavoice::{
     dynamodb::Dynamo,
     lead::{DynamoLeads, LeadStore, SqliteLeads},
     record::{CallStore, DynamoCalls, SqliteCalls},
+    state::{DynamoState, SqliteState, StateStore},
 };
 
 use crate::config::{StoreChoice, StoreSettings};
@@ -23,9 +25,9 @@ pub(crate) use self::{
     acquaintance::Acquaintance,
     aws::{Aws, Credentials},
     keeper::keep,
+    log::gatekeeper,
     recording::Recording,
     results::{Results, Write},
-    state::state,
     tables::{is_made, problems_of, tables},
 };
 
@@ -36,6 +38,8 @@ pub(crate) struct Stores {
     pub(crate) calls: Arc<dyn CallStore>,
     /// The people on the phone.
     pub(crate) leads: Arc<dyn LeadStore>,
+    /// What nodes share beside them: campaigns, attempts, opt-outs.
+    pub(crate) state: Arc<dyn StateStore>,
     /// Where the calls are.
     pub(crate) calls_in: Place<SqliteCalls>,
     /// Where the leads are.
@@ -76,7 +80,15 @@ impl Stores {
             Some(dynamo) => Place::DynamoDb(dynamo),
             None => Place::Sqlite(sqlite_leads(settings).await?),
         };
+        // Whoever shares leads or calls with other nodes shares this with them, too.
+        let state: Arc<dyn StateStore> = match (&calls_in, &leads_in) {
+            (Place::DynamoDb(dynamo), _) | (_, Place::DynamoDb(dynamo)) => {
+                Arc::new(DynamoState::new(dynamo.clone(), &settings.state_table))
+            }
+            (Place::Sqlite(_), Place::Sqlite(_)) => Arc::new(sqlite_state(settings).await?),
+        };
         Ok(Self {
+            state,
             calls: match &calls_in {
                 Place::Sqlite(calls) => Arc::new(calls.clone()),
                 Place::DynamoDb(dynamo) => {
@@ -127,6 +139,12 @@ async fn sqlite_leads(settings: &StoreSettings) -> anyhow::Result<SqliteLeads> {
     let file = settings.data_dir.join(FILE);
     let leads = SqliteLeads::open(&file).await;
     leads.with_context(|| format!("cannot open {} (DATA_DIR says where)", file.display()))
+}
+
+async fn sqlite_state(settings: &StoreSettings) -> anyhow::Result<SqliteState> {
+    let file = settings.data_dir.join(FILE);
+    let state = SqliteState::open(&file).await;
+    state.with_context(|| format!("cannot open {} (DATA_DIR says where)", file.display()))
 }
 
 /// One file for all stores of a node.

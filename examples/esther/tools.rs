@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use novavoice::{
     booking::{Calendar, EmbeddedCalendar, Hours},
     lead::LeadStore,
+    outbound::Gatekeeper,
     state::StateStore,
     tool::{Tools, builtin},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Desk {
     calendar: Arc<dyn Calendar>,
     hours: Arc<Hours>,
     leads: Arc<dyn LeadStore>,
+    /// Keeps whoever opts out from being called by any node.
+    gatekeeper: Option<Gatekeeper>,
     pub(crate) notes: Notes,
 }
 
@@ -42,8 +45,15 @@ impl Desk {
             calendar: Arc::new(EmbeddedCalendar::new(state)),
             hours: Arc::new(Hours::new(zone)),
             leads,
+            gatekeeper: None,
             notes: Notes::default(),
         }
+    }
+
+    /// The same desk, whose opt-outs `gatekeeper` heeds.
+    pub(crate) fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
+        self.gatekeeper = Some(gatekeeper);
+        self
     }
 
     /// The tools of this desk.

@@ -134,6 +134,21 @@ impl Gatekeeper {
         self.state.apply(vec![write], at).await
     }
 
+    /// Takes back what [`count`](Self::count) counted: the carrier has placed nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be taken back; then it stays counted.
+    pub async fn forget(
+        &self,
+        phone: &PhoneNumber,
+        attempt: &str,
+        at: Timestamp,
+    ) -> Result<(), ProviderError> {
+        let write = Self::forget_attempt(phone, attempt, at);
+        self.state.apply(vec![write], at).await
+    }
+
     /// How often this number was called.
     pub(super) async fn attempts(
         &self,

@@ -71,7 +71,7 @@ pub(crate) async fn check_metrics(esther: &Esther) {
 }
 
 /// What the contract lists, as far as it is served.
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 31] = [
     ("get", "/health"),
     ("get", "/up"),
     ("get", "/ready"),
@@ -92,6 +92,13 @@ const ROUTES: [(&str, &str); 24] = [
     ("post", "/calls/{uuid}/transfer"),
     ("post", "/call/simple"),
     ("post", "/call/ai"),
+    ("get", "/campaigns"),
+    ("post", "/campaigns"),
+    ("get", "/campaigns/{id}"),
+    ("post", "/campaigns/{id}/preview"),
+    ("post", "/campaigns/{id}/start"),
+    ("post", "/campaigns/{id}/pause"),
+    ("post", "/campaigns/{id}/resume"),
     ("get", "/channels"),
     ("post", "/channels"),
     ("get", "/configure"),

@@ -11,6 +11,7 @@ mod api;
 mod booking;
 mod breaker;
 mod callers;
+mod campaigns;
 mod commands;
 mod crash;
 mod documents;

@@ -24,13 +24,13 @@ const FROM: &str = "+12125550100";
 const FIRST_WORDS: &str = "Good day, this is a test of the line.";
 
 /// A carrier with its REST interface.
-struct Carrier {
-    carrier: FakeVonage,
-    rest: RestServer,
+pub(crate) struct Carrier {
+    pub(crate) carrier: FakeVonage,
+    pub(crate) rest: RestServer,
 }
 
 impl Carrier {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         // Every address of a call that is placed stands in its request.
         let carrier = FakeVonage::new(Options {
             signature_secret: Some(Private::new(SECRET.to_owned())),
@@ -42,7 +42,7 @@ impl Carrier {
     }
 
     /// Settings with which Esther may call.
-    fn launch(&self) -> Launch {
+    pub(crate) fn launch(&self) -> Launch {
         Launch::local()
             .set("VONAGE_API_KEY", "a1b2c3d4")
             .set("VONAGE_API_SECRET", "an-api-secret")
@@ -62,8 +62,15 @@ impl Carrier {
     }
 }
 
+/// At whatever hour the tests run, and however often: what an operator may overrule is overruled.
 async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
-    Answer::to(esther.request("POST", path).json(body)).await
+    let mut body = body.clone();
+    if path.starts_with("/call/")
+        && let Some(members) = body.as_object_mut()
+    {
+        members.entry("override").or_insert(json!(true));
+    }
+    Answer::to(esther.request("POST", path).json(&body)).await
 }
 
 /// The id of a call that was placed.
@@ -395,7 +402,7 @@ async fn a_call_is_placed_from_the_command_line() {
     carrier
         .rest
         .reach(CALLEE, Callee::person().for_only(Duration::from_secs(5)));
-    let launch = || carrier.launch().arg("call");
+    let launch = || carrier.launch().args(["call", "--override"]);
     let run = launch()
         .arg("+1 212 555 0101")
         .arg("--say")
@@ -415,7 +422,7 @@ async fn a_call_is_placed_from_the_command_line() {
     assert!(run.stdout.contains("Outcome: busy"), "{run:?}");
     let run = soon(launch().arg("nobody").run()).await;
     assert_eq!(run.status.code(), Some(2), "{run:?}");
-    let run = soon(Launch::local().arg("call").arg(CALLEE).run()).await;
+    let run = soon(Launch::local().args(["call", "--override", CALLEE]).run()).await;
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     assert!(run.stderr.contains("private key"), "{run:?}");
 
@@ -446,4 +453,52 @@ async fn a_call_that_rings_is_cancelled_when_the_service_stops() {
     esther.stop().await.went_well();
     assert_eq!(soon(call.ended()).await, CallEnd::Unanswered);
     assert_eq!(call.status(), "cancelled");
+}
+
+/// Rules speak against a call by hand like against any other; not all of them can be overruled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_hand_passes_the_gate_and_counts_as_an_attempt() {
+    const UNWILLING: &str = "+12125550103";
+    let carrier = Carrier::start().await;
+    let launch = carrier.launch().set("LEAD_STORE", "sqlite").file(
+        "leads.csv",
+        &format!("phone,name,call_status\n{UNWILLING},Pat Doe,do_not_call\n"),
+    );
+    let home = launch.home_of();
+    let import = Launch::local().set("LEAD_STORE", "sqlite").home(&home);
+    let imported = import.args(["leads", "import", "leads.csv"]).run().await;
+    assert_eq!(imported.status.code(), Some(0), "{imported:?}");
+    let esther = launch.start().await;
+    let reasons = async |path: &str, to: &str, overrule: bool| {
+        let body = json!({"to": to, "message": "Hello.", "override": overrule});
+        let answer = post(&esther, path, &body).await;
+        answer.is_problem(409);
+        answer.json()["reasons"].clone()
+    };
+    for path in ["/call/simple", "/call/ai"] {
+        assert_eq!(reasons(path, UNWILLING, true).await, json!(["do_not_call"]));
+    }
+    // A carrier that took nothing leaves no attempt behind, a call does.
+    carrier.rest.fail(Fault::answer(401, "{}"));
+    let hello = json!({"to": CALLEE, "message": "Hello."});
+    post(&esther, "/call/simple", &hello).await.is_problem(502);
+    placed(&post(&esther, "/call/simple", &hello).await);
+    soon(carrier.call().await.ended()).await;
+    let told = reasons("/call/ai", CALLEE, false).await;
+    let told = told.as_array().expect("reasons");
+    assert!(told.contains(&json!("too_soon")), "{told:?}");
+    assert!(!told.contains(&json!("attempts_per_day")), "{told:?}");
+    assert_eq!(carrier.rest.placed(), 1);
+    placed(&post(&esther, "/call/simple", &hello).await);
+    let command = carrier.launch().home(&home).set("DATA_DIR", "./data");
+    let refused = soon(command.args(["call", CALLEE]).run()).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("attempts_per_day"), "{refused:?}");
+    let log = std::fs::read_to_string(home.path().join("data/decisions.jsonl")).expect("a log");
+    assert_eq!(
+        log.lines().count(),
+        6,
+        "every decision is written down: {log}"
+    );
+    esther.stop().await.went_well();
 }

@@ -1,19 +1,14 @@
 //! `esther call NUMBER`: places one call and follows it.
 
-use std::io::ErrorKind;
-
 use anyhow::{Context, bail};
-use novavoice::{lead::PhoneNumber, private::Private};
-use reqwest::{Client, RequestBuilder};
+use novavoice::lead::PhoneNumber;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use super::WrongUsage;
-use crate::{
-    config::Config,
-    service::{Service, Stop},
-    signals,
+use super::{
+    WrongUsage,
+    api::{self, Api, answered},
 };
+use crate::config::Config;
 
 /// Whom to call, and how.
 #[derive(Debug, clap::Args)]
@@ -37,38 +32,7 @@ impl Call {
             let problem = "NUMBER is no phone number such as +12125550101";
             return Err(WrongUsage(problem.to_owned()).into());
         }
-        let token = config.api_token.clone();
-        let address = format!("http://{}:{}", config.host, config.port);
-        let service = match Service::start(config).await {
-            Ok(service) => service,
-            Err(problem) if is_in_use(&problem) => {
-                println!("Calling from the service at {address}/");
-                return self.place(&Api::new(address, token)?).await;
-            }
-            Err(problem) => return Err(problem),
-        };
-        eprintln!("{}", service.notice);
-        let token = token.or_else(|| service.made_token.clone());
-        let api = Api::new(service.address.clone(), token)?;
-        let (finished, mut done) = watch::channel(Stop::Never);
-        let mut asked = signals::watch();
-        let serving = async {
-            let stop = finished.subscribe();
-            service.run(stop).await
-        };
-        let following = async {
-            let placed = tokio::select! {
-                placed = self.place(&api) => placed,
-                _ = asked.wait_for(|stop| *stop != Stop::Never) => {
-                    Err(anyhow::anyhow!("stopped before the end of the call"))
-                }
-            };
-            finished.send_replace(Stop::Drain);
-            placed
-        };
-        let (served, placed) = tokio::join!(serving, following);
-        done.mark_unchanged();
-        placed.and(served)
+        api::with(config, async |api| self.place(api).await).await
     }
 
     async fn place(&self, api: &Api) -> anyhow::Result<()> {
@@ -123,62 +87,6 @@ fn told(event: &str) -> Option<String> {
         "ended" => Some(text("outcome")),
         _ => None,
     }
-}
-
-/// The API of a service.
-struct Api {
-    address: String,
-    token: Option<Private<String>>,
-    client: Client,
-}
-
-impl Api {
-    fn new(address: String, token: Option<Private<String>>) -> anyhow::Result<Self> {
-        // It is on this machine, whatever proxies there are.
-        let client = Client::builder().no_proxy().build()?;
-        Ok(Self {
-            address,
-            token,
-            client,
-        })
-    }
-
-    fn get(&self, path: &str) -> RequestBuilder {
-        self.with_token(self.client.get(format!("{}{path}", self.address)))
-    }
-
-    fn post(&self, path: &str) -> RequestBuilder {
-        self.with_token(self.client.post(format!("{}{path}", self.address)))
-    }
-
-    fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.token {
-            Some(token) => request.bearer_auth(token.reveal()),
-            None => request,
-        }
-    }
-}
-
-/// The answer to a request, or what the service says against it.
-async fn answered(request: RequestBuilder) -> anyhow::Result<reqwest::Response> {
-    let answer = request
-        .send()
-        .await
-        .context("the service does not answer")?;
-    if answer.status().is_success() {
-        return Ok(answer);
-    }
-    let status = answer.status();
-    let problem: Value = answer.json().await.unwrap_or_default();
-    let detail = problem["detail"].as_str().unwrap_or_default();
-    bail!("refused with {status}: {detail}")
-}
-
-fn is_in_use(problem: &anyhow::Error) -> bool {
-    let mut causes = problem
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    causes.any(|cause| cause.kind() == ErrorKind::AddrInUse)
 }
 
 /// Outcomes of calls on which nobody was reached.

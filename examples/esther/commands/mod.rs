@@ -6,8 +6,10 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
+mod api;
 pub(crate) mod call;
 mod calls;
+mod campaign;
 mod check;
 mod leads;
 mod replay;
@@ -28,6 +30,9 @@ pub(crate) enum Command {
     /// Looks leads up, and loads them
     #[command(subcommand)]
     Leads(leads::Leads),
+    /// Previews, runs and steers campaigns
+    #[command(subcommand)]
+    Campaign(campaign::Campaign),
     /// Places one call, follows what is said, and ends with its outcome
     Call(call::Call),
 }
@@ -54,6 +59,7 @@ impl Command {
             Self::Check => on_runtime(async move { check::run(&config).await }),
             Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
             Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
+            Self::Campaign(campaign) => on_runtime(campaign.run(config)),
             Self::Call(call) => on_runtime(call.run(config)),
         }
     }

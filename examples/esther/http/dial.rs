@@ -9,7 +9,7 @@ use novavoice::{
     ProviderError, ProviderErrorKind,
     call::{CallId, Party},
     lead::PhoneNumber,
-    telephony::{DialOptions, Telephony},
+    telephony::{DialOptions, Dialled, Telephony},
 };
 use serde_json::{Map, Value, json};
 
@@ -25,9 +25,10 @@ pub(super) async fn simple(
     let to = body.number("to")?;
     let message = body.text("message", LONGEST_MESSAGE)?;
     let message = message.ok_or_else(|| wrong("`message` is missing or empty."))?;
-    let to = may_be_called(&app, to, &body).await?;
-    let call = app.vonage.announce(&to, &message, DialOptions::default());
-    Ok(initiated(&app, &to, &call.await.map_err(carrier)?.id))
+    let wish = may_be_called(&app, to, &body).await?;
+    let to = &wish.to;
+    let call = app.vonage.announce(to, &message, DialOptions::default());
+    initiated(&app, &wish, call.await).await
 }
 
 /// `POST /call/ai`
@@ -36,16 +37,17 @@ pub(super) async fn ai(State(app): State<App>, Body(body): Body) -> Result<Json<
     let to = body.number("to")?;
     let first_words = body.text("initialMessage", LONGEST_MESSAGE)?;
     let instructions = body.text("systemPrompt", LONGEST_PROMPT)?;
-    let to = may_be_called(&app, to, &body).await?;
+    let wish = may_be_called(&app, to, &body).await?;
     if app.agent.counts().calls + app.calls.waiting() >= app.max_calls {
+        app.permission.take_back(&wish).await;
         return Err(Problem::busy("All lines are busy.", SOON));
     }
     let mut options = DialOptions::default();
     options.instructions = instructions;
     options.greeting = first_words.as_deref().map(persona::opening);
     options.detect_machines = true;
-    let dialled = app.vonage.dial(&to, options).await.map_err(carrier)?;
-    Ok(initiated(&app, &to, &dialled.id))
+    let dialled = app.vonage.dial(&wish.to, options).await;
+    initiated(&app, &wish, dialled).await
 }
 
 /// `POST /calls/{uuid}/hangup`: Esther says her last words where she talks; any other call ends at
@@ -92,36 +94,57 @@ pub(super) async fn transfer(
     }
 }
 
-/// What every call by hand goes through, after its own body was understood.
-async fn may_be_called(
-    app: &App,
-    to: PhoneNumber,
-    body: &Members<'_>,
-) -> Result<PhoneNumber, Problem> {
+/// What every call by hand goes through, after its own body was understood. It counts as an
+/// attempt then.
+async fn may_be_called(app: &App, to: PhoneNumber, body: &Members<'_>) -> Result<Wish, Problem> {
     let overrule = body.flag("override")?;
     if app.readiness.is_draining() {
         return Err(Problem::busy("Esther is about to stop.", LATER));
     }
-    let wish = Wish {
-        to: to.clone(),
-        overrule,
-    };
-    if let Err(refusals) = app.permission.ask(wish).await {
+    let wish = Wish::to(to, overrule);
+    if let Err(refusals) = app.permission.ask(&wish).await {
         let reasons: Vec<&str> = refusals.iter().map(|reason| reason.as_str()).collect();
         let detail = format!("This number may not be called: {}.", reasons.join(", "));
         return Err(Problem::new(StatusCode::CONFLICT, detail).with("reasons", json!(reasons)));
     }
-    app.vonage
-        .check_account()
-        .map_err(|error| not_ready(&error))?;
-    Ok(to)
+    if let Err(error) = app.vonage.check_account() {
+        app.permission.take_back(&wish).await;
+        return Err(not_ready(&error));
+    }
+    Ok(wish)
 }
 
-fn initiated(app: &App, to: &PhoneNumber, call: &CallId) -> Json<Value> {
-    let remote = Party::new(to.reveal().trim_start_matches('+'));
+async fn initiated(
+    app: &App,
+    wish: &Wish,
+    dialled: Result<Dialled, ProviderError>,
+) -> Result<Json<Value>, Problem> {
+    let call = match dialled {
+        Ok(dialled) => dialled.id,
+        Err(error) => {
+            if was_not_placed(&error) {
+                app.permission.take_back(wish).await;
+            }
+            return Err(carrier(error));
+        }
+    };
+    let remote = Party::new(wish.to.reveal().trim_start_matches('+'));
     // Before the answer: whoever has it may ask for the call at once.
-    app.calls.placed(call, Some(&remote), None, wall());
-    Json(json!({ "success": true, "callId": call, "status": "initiated" }))
+    app.calls.placed(&call, Some(&remote), None, wall());
+    Ok(Json(
+        json!({ "success": true, "callId": call, "status": "initiated" }),
+    ))
+}
+
+/// Whether the carrier says so; after other failures it may have been.
+fn was_not_placed(error: &ProviderError) -> bool {
+    matches!(
+        error.kind(),
+        ProviderErrorKind::Throttled { .. }
+            | ProviderErrorKind::Unauthorized
+            | ProviderErrorKind::NotFound
+            | ProviderErrorKind::Invalid
+    )
 }
 
 /// The members of a body, which problems name and never repeat.

@@ -2,6 +2,7 @@
 
 mod access;
 mod calls;
+mod campaigns;
 mod channels;
 mod configure;
 mod dial;
@@ -48,6 +49,7 @@ use crate::{
     calls::Calls,
     config::VonageSettings,
     metrics::Metrics,
+    outbound::Outbound,
     permission::Permission,
     speech::{Announcement, StandIn},
     stores::Recording,
@@ -86,6 +88,8 @@ pub(crate) struct App {
     pub(crate) account: Arc<Mutex<VonageSettings>>,
     /// Whether somebody may be called.
     pub(crate) permission: Permission,
+    /// Campaigns.
+    pub(crate) outbound: Outbound,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -131,6 +135,12 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/call/ai", post(dial::ai))
         .route("/leads", get(leads::list))
         .route("/leads/{phone}", get(leads::show).patch(leads::change))
+        .route("/campaigns", get(campaigns::list).post(campaigns::create))
+        .route("/campaigns/{id}", get(campaigns::show))
+        .route("/campaigns/{id}/preview", post(campaigns::preview))
+        .route("/campaigns/{id}/start", post(campaigns::start))
+        .route("/campaigns/{id}/pause", post(campaigns::pause))
+        .route("/campaigns/{id}/resume", post(campaigns::resume))
         .route("/channels", get(channels::list).post(channels::create))
         .route("/configure", get(configure::show).post(configure::change))
         .merge(page::routes())

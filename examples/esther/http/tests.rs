@@ -2,6 +2,7 @@
 
 mod access;
 mod calls;
+mod campaigns;
 mod configure;
 mod dial;
 mod leads;
@@ -19,7 +20,9 @@ use novavoice::{
     conversation::AgentState,
     lead::{Lead, MemoryLeads, PhoneNumber},
     model::scripted::{Script, Scripted},
+    outbound::{Campaigns, Decisions, Gatekeeper, Plan},
     record::MemoryCalls,
+    state::{MemoryState, StateStore},
     telephony::{
         browser::BrowserConfig,
         channel::ChannelTokens,
@@ -37,7 +40,7 @@ use crate::calls::tests::{NOW, info, line, summary};
 const TOKEN: &str = "a-token-for-tests";
 
 /// Guarded paths with the methods they take, as the documents name them.
-const GUARDED: [(&str, &str); 20] = [
+const GUARDED: [(&str, &str); 27] = [
     ("GET", "/"),
     ("GET", "/app.js"),
     ("GET", "/metrics"),
@@ -54,6 +57,13 @@ const GUARDED: [(&str, &str); 20] = [
     ("POST", "/calls/a-call/transfer"),
     ("POST", "/call/simple"),
     ("POST", "/call/ai"),
+    ("GET", "/campaigns"),
+    ("POST", "/campaigns"),
+    ("GET", "/campaigns/a-campaign"),
+    ("POST", "/campaigns/a-campaign/preview"),
+    ("POST", "/campaigns/a-campaign/start"),
+    ("POST", "/campaigns/a-campaign/pause"),
+    ("POST", "/campaigns/a-campaign/resume"),
     ("GET", "/channels"),
     ("POST", "/channels"),
     ("GET", "/configure"),
@@ -113,12 +123,14 @@ fn service(token: Option<&str>) -> (App, Router) {
 fn fixture(token: Option<&str>) -> App {
     let token = token.map(|token| token.to_owned().into());
     let tokens = ChannelTokens::random();
+    let leads: Arc<dyn LeadStore> = Arc::new(MemoryLeads::new());
     App {
         access: Arc::new(Access::new(token, "https://esther.example.org")),
         agent: idle_agent(),
         calls: Calls::default(),
         store: Arc::new(MemoryCalls::new()),
-        leads: Arc::new(MemoryLeads::new()),
+        outbound: outbound(&leads),
+        leads,
         recording: None,
         max_calls: 2,
         speech: Announcement {
@@ -136,6 +148,15 @@ fn fixture(token: Option<&str>) -> App {
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }
+}
+
+/// Campaigns that nobody carries out.
+fn outbound(leads: &Arc<dyn LeadStore>) -> Outbound {
+    let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = Decisions::open(folder.path().join("decisions.jsonl")).expect("a log");
+    let gate = Gatekeeper::new(Arc::clone(&state), Arc::clone(leads), log);
+    Outbound::idle(Campaigns::new(state), gate)
 }
 
 /// The handle of an agent without calls.
@@ -301,14 +322,16 @@ async fn the_document_names_every_route_that_exists() {
             documented.push((
                 method.clone(),
                 path.replace("{uuid}", "a-call")
-                    .replace("{phone}", "2125550101"),
+                    .replace("{phone}", "2125550101")
+                    .replace("{id}", "a-campaign"),
             ));
         }
     }
     for (method, path) in &documented {
         let status = ask(&router, empty(request(method, path))).await.status;
         // A call that is over cannot be hung up, a body is missing: both routes exist.
-        let exists = status != StatusCode::NOT_FOUND || path.ends_with("/hangup");
+        let absent = path.ends_with("/hangup") || path.starts_with("/campaigns/");
+        let exists = status != StatusCode::NOT_FOUND || absent;
         assert!(
             exists && status != StatusCode::METHOD_NOT_ALLOWED,
             "{method} {path}"

@@ -11,10 +11,12 @@ use novavoice::{
         PhoneNumber,
     },
     record::{CallQuery, CallRecord, CallStore},
+    state::StateStore,
 };
 use serde_json::{Value, json};
 
-use super::Stores;
+use super::{Stores, answering};
+use crate::clock::wall;
 
 /// A store of leads whose answers to [`get`](LeadStore::get) also hold the history of calls, in
 /// the field [`HISTORY`](Self::HISTORY), which is never stored. Somebody who is no lead and was
@@ -23,6 +25,7 @@ use super::Stores;
 pub(crate) struct Acquaintance {
     leads: Arc<dyn LeadStore>,
     calls: Arc<dyn CallStore>,
+    state: Arc<dyn StateStore>,
 }
 
 impl Acquaintance {
@@ -33,6 +36,29 @@ impl Acquaintance {
         Self {
             leads: Arc::clone(&stores.leads),
             calls: Arc::clone(&stores.calls),
+            state: Arc::clone(&stores.state),
+        }
+    }
+
+    /// What a campaign's call to them does about a machine: a [`Voicemail`](novavoice::outbound::Voicemail),
+    /// never stored with the lead.
+    pub(crate) const VOICEMAIL: &'static str = "voicemail_policy";
+
+    async fn voicemail(&self, phone: &PhoneNumber) -> Option<Value> {
+        let found = answering::find(&*self.state, phone, wall());
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(Ok(found)) => found.map(|voicemail| json!(voicemail)),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what a call does about a machine cannot be looked up"
+                );
+                None
+            }
+            Err(_) => {
+                tracing::warn!("looking up what a call does about a machine takes too long");
+                None
+            }
         }
     }
 
@@ -78,17 +104,28 @@ fn description(call: &CallRecord) -> Value {
 #[deny(clippy::missing_trait_methods)]
 impl LeadStore for Acquaintance {
     async fn get(&self, phone: &PhoneNumber) -> Result<Option<Lead>, ProviderError> {
-        let (lead, history) = tokio::join!(self.leads.get(phone), self.history(phone));
-        let lead = lead?;
-        if history.is_empty() {
-            return Ok(lead);
+        let (lead, history, voicemail) = tokio::join!(
+            self.leads.get(phone),
+            self.history(phone),
+            self.voicemail(phone)
+        );
+        let mut lead = lead?;
+        let mut add = |name, value: Value| {
+            let known = lead.take().unwrap_or_else(|| Lead::new(phone.clone()));
+            lead = Some(known.with(name, value));
+        };
+        if !history.is_empty() {
+            add(Self::HISTORY, history.into());
         }
-        let lead = lead.unwrap_or_else(|| Lead::new(phone.clone()));
-        Ok(Some(lead.with(Self::HISTORY, history)))
+        if let Some(voicemail) = voicemail {
+            add(Self::VOICEMAIL, voicemail);
+        }
+        Ok(lead)
     }
 
     async fn upsert(&self, mut lead: Lead) -> Result<Lead, ProviderError> {
         lead.fields.remove(Self::HISTORY);
+        lead.fields.remove(Self::VOICEMAIL);
         self.leads.upsert(lead).await
     }
 

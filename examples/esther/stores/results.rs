@@ -9,6 +9,7 @@ use novavoice::{
     audio::SampleRate,
     call::{CallInfo, CallSummary, Outcome},
     lead::{CallResult, Change, Guard, Lead, LeadCallStatus, LeadStore, PhoneNumber},
+    outbound::Gatekeeper,
     record::{CallNote, CallStore, Latency},
     transcript::{FileSink, Utterance, file::RecoveredCall},
 };
@@ -50,15 +51,21 @@ pub(crate) struct Results(mpsc::Sender<Write>);
 
 struct Writer {
     stores: Stores,
+    gate: Gatekeeper,
     files: FileSink,
 }
 
 impl Results {
     /// Begins to write. The task ends once every clone is gone and everything is written.
-    pub(crate) fn start(stores: &Stores, files: &FileSink) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(
+        stores: &Stores,
+        gate: &Gatekeeper,
+        files: &FileSink,
+    ) -> (Self, JoinHandle<()>) {
         let (calls, mut over) = mpsc::channel::<Write>(BEHIND);
         let writer = Arc::new(Writer {
             stores: stores.clone(),
+            gate: gate.clone(),
             files: files.clone(),
         });
         let task = tokio::spawn(async move {
@@ -93,6 +100,13 @@ impl Results {
 
 impl Writer {
     async fn write(&self, call: &Write) {
+        // First: nobody may call them again from here on.
+        if call.summary.outcome == Outcome::DoNotCall
+            && let Some(phone) = phone_of(call)
+            && let Err(error) = insist(|| self.gate.opt_out(&phone, call.summary.ended)).await
+        {
+            self.lost(call, &error, "a wish not to be called again is not kept");
+        }
         let lead = insist(|| self.write_lead(call)).await;
         let owner = match lead {
             Ok(lead) => lead.and_then(|lead| lead.text("owner_alias").map(str::to_owned)),
@@ -129,8 +143,7 @@ impl Writer {
 
     /// The lead as it is now, where the call was with one.
     async fn write_lead(&self, call: &Write) -> Result<Option<Lead>, ProviderError> {
-        let remote = call.info.remote.as_ref();
-        let Some(phone) = remote.and_then(|remote| PhoneNumber::try_from(remote).ok()) else {
+        let Some(phone) = phone_of(call) else {
             return Ok(None);
         };
         let Some(lead) = self.stores.leads.get(&phone).await? else {
@@ -175,6 +188,11 @@ fn status(before: Option<LeadCallStatus>, outcome: Outcome) -> LeadCallStatus {
         | (Some(kept @ LeadCallStatus::DoNotCall), NotInterested | WrongNumber | DoNotCall) => kept,
         (_, outcome) => outcome.into(),
     }
+}
+
+fn phone_of(call: &Write) -> Option<PhoneNumber> {
+    let remote = call.info.remote.as_ref();
+    remote.and_then(|remote| PhoneNumber::try_from(remote).ok())
 }
 
 /// A transcript as a lead keeps it: a line for each utterance.

@@ -2,8 +2,9 @@
 
 use novavoice::{
     ProviderError,
-    dynamodb::{Column, Dynamo, Table, TableState},
+    dynamodb::{Dynamo, Table, TableState},
     lead::DynamoLeads,
+    state::DynamoState,
     transcript::dynamodb::call_records,
 };
 
@@ -40,15 +41,8 @@ pub(crate) fn tables(stores: &Stores, settings: &StoreSettings) -> Option<(Dynam
         client = Some(dynamo);
     }
     let dynamo = client?.clone();
-    tables.push(state(&settings.state_table));
+    tables.push(DynamoState::table(&settings.state_table));
     Some((dynamo, tables))
-}
-
-/// The table of everything else: one item per thing, its kind in the first key.
-fn state(name: &str) -> Table {
-    Table::new(name, Column::text("pk"))
-        .with_range(Column::text("sk"))
-        .with_expiry("expires_at")
 }
 
 /// What is wrong with these tables; nothing when all is well.

@@ -163,6 +163,9 @@ impl Desk {
         let Some(phone) = number(context) else {
             return Ok(());
         };
+        if let Some(gatekeeper) = &self.gatekeeper {
+            gatekeeper.opt_out(&phone, wall()).await?;
+        }
         let word = LeadCallStatus::DoNotCall.as_str();
         let change = Change::new().set("call_status", word);
         let change = change.remove("next_attempt");

@@ -191,8 +191,11 @@ impl Inner {
                     campaign = campaign.id,
                     "the carrier takes no call"
                 );
-                self.note_failure(&campaign.id, Some(&failed.to_string()))
-                    .await;
+                // To be told to wait is no sign that anything is out of order.
+                if !matches!(failed.kind(), ProviderErrorKind::Throttled { .. }) {
+                    self.note_failure(&campaign.id, Some(&failed.to_string()))
+                        .await;
+                }
                 let due = self.now().checked_add(LATER).unwrap_or(Timestamp::MAX);
                 let writes = attempt::take_back(campaign, &attempt, due)?;
                 let taken_back = self.desk.state.apply(writes, self.now()).await;

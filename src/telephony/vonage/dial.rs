@@ -18,7 +18,7 @@ use crate::{
     error::{ProviderError, ProviderErrorKind},
     lead::PhoneNumber,
     private::Private,
-    telephony::{CallProgress, DialOptions, Dialled},
+    telephony::{CallProgress, DialOptions, Dialled, PlacedEnd},
 };
 
 impl Vonage {
@@ -155,6 +155,13 @@ impl Vonage {
         let (at, now) = (clock::wall(), clock::now());
         let steps = self.placed().happened(&found.as_event(), true, at, now);
         self.tell(steps);
+    }
+
+    /// How a call that was placed ended, and when, as far as events and
+    /// [`settle`](Self::settle) told this node.
+    #[must_use]
+    pub fn end_of(&self, call: &CallId) -> Option<(PlacedEnd, jiff::Timestamp)> {
+        self.placed().end_of(call)
     }
 
     /// The REST interface, in the region that `call` lives in where that is known.

@@ -49,6 +49,8 @@ struct Call {
     /// `None` while only events told of it.
     attached: Option<Attached>,
     state: LegState,
+    /// How it ended, and when.
+    end: Option<(PlacedEnd, Timestamp)>,
     touched: Instant,
 }
 
@@ -118,12 +120,9 @@ impl Placed {
         let mut push = |step| steps.push(progress(&call.taken, at, step));
         match &call.state.phase {
             Phase::Ended(word) => {
-                push(Progress::Ended(end(
-                    &call.state,
-                    &before.phase,
-                    word,
-                    event,
-                )));
+                let end = end(&call.state, &before.phase, word, event);
+                call.end = Some((end.clone(), at));
+                push(Progress::Ended(end));
             }
             phase if *phase != before.phase => match phase {
                 Phase::Ringing => push(Progress::Ringing),
@@ -163,6 +162,11 @@ impl Placed {
         Some(!call.state.is_over())
     }
 
+    /// How a call ended, and when, as far as this node was told.
+    pub(super) fn end_of(&self, call: &CallId) -> Option<(PlacedEnd, Timestamp)> {
+        self.calls.get(&key(call.as_str()))?.end.clone()
+    }
+
     fn insert(&mut self, taken: Taken, attached: Option<Attached>, now: Instant) {
         if self.calls.len() >= MAX_CALLS {
             self.forget(now);
@@ -176,6 +180,7 @@ impl Placed {
             taken,
             attached,
             state: LegState::default(),
+            end: None,
             touched: now,
         };
         self.calls.insert(name, call);

@@ -89,6 +89,12 @@ impl CallDetails {
         })
     }
 
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.as_event().is_final()
+    }
+
     /// The same as an event would say it.
     pub(in crate::telephony::vonage) fn as_event(&self) -> StatusEvent {
         let mut event = StatusEvent::read(self.status.as_str(), &Map::new());

@@ -1,0 +1,194 @@
+//! Campaigns in this process: the carrier as their worker sees it, and the worker's life.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use novavoice::{
+    ProviderError, ProviderErrorKind,
+    agent::AgentHandle,
+    call::{CallId, CallStatus},
+    lead::PhoneNumber,
+    outbound::{Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig},
+    state::StateStore,
+    telephony::{
+        DialOptions, Telephony,
+        vonage::{Vonage, rest::CallDetails},
+    },
+};
+
+use crate::{
+    calls::Calls,
+    clock::wall,
+    http::Readiness,
+    stores::{Stores, answering},
+};
+
+/// What steers campaigns. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    /// All campaigns.
+    pub(crate) campaigns: Campaigns,
+    /// What is asked before every call.
+    pub(crate) gate: Gatekeeper,
+    worker: Option<Worker>,
+}
+
+impl Outbound {
+    /// Campaigns that call over `line`.
+    pub(crate) fn new(
+        stores: &Stores,
+        gate: &Gatekeeper,
+        line: VonageLine,
+        account_rate: usize,
+    ) -> Self {
+        let mut settings = WorkerConfig::default();
+        settings.account_rate = account_rate as f64;
+        let desk = Desk {
+            state: Arc::clone(&stores.state),
+            leads: Arc::clone(&stores.leads),
+            calls: Arc::clone(&stores.calls),
+            line: Arc::new(line),
+            gate: gate.clone(),
+        };
+        Self {
+            worker: Some(Worker::new(desk, settings)),
+            ..Self::idle(Campaigns::new(Arc::clone(&stores.state)), gate.clone())
+        }
+    }
+
+    /// Campaigns that others carry out.
+    pub(crate) fn idle(campaigns: Campaigns, gate: Gatekeeper) -> Self {
+        Self {
+            campaigns,
+            gate,
+            worker: None,
+        }
+    }
+
+    /// There is something to do.
+    pub(crate) fn wake(&self) {
+        if let Some(worker) = &self.worker {
+            worker.wake();
+        }
+    }
+
+    /// Works, once `vonage` has an account to call with, until `stop` resolves and the calls that
+    /// were begun are settled.
+    pub(crate) async fn work(self, vonage: Vonage, stop: impl Future<Output = ()> + Send) {
+        let Some(worker) = self.worker else { return };
+        let mut stop = std::pin::pin!(stop);
+        while vonage.check_account().is_err() {
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(NO_ACCOUNT) => {}
+            }
+        }
+        worker.run(stop).await;
+    }
+}
+
+/// The telephony of Vonage, as whoever places calls sees it.
+#[derive(Clone)]
+pub(crate) struct VonageLine {
+    pub(crate) vonage: Vonage,
+    pub(crate) state: Arc<dyn StateStore>,
+    pub(crate) agent: AgentHandle,
+    pub(crate) calls: Calls,
+    pub(crate) readiness: Readiness,
+    /// How many calls run at once.
+    pub(crate) max_calls: usize,
+}
+
+impl std::fmt::Debug for VonageLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VonageLine").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Line for VonageLine {
+    async fn dial(&self, order: &Order) -> Result<CallId, ProviderError> {
+        let busy = self.agent.counts().calls + self.calls.waiting() >= self.max_calls;
+        if busy || self.readiness.is_draining() {
+            return Err(later("there is no free line"));
+        }
+        let kept = answering::keep(&*self.state, &order.to, order.voicemail, wall()).await;
+        kept.map_err(|error| later("the store does not answer").with_source(error))?;
+        // What is said comes from the persona, which meets the lead when somebody answers.
+        let mut options = DialOptions::default();
+        options.detect_machines = true;
+        let call = self.vonage.dial(&order.to, options).await?.id;
+        if self.readiness.is_draining() {
+            // It was placed while the others that ring were cancelled.
+            if let Err(error) = self.vonage.hang_up(&call).await {
+                tracing::warn!(%error, "a call that still rings was not cancelled");
+            }
+        }
+        Ok(call)
+    }
+
+    async fn find(
+        &self,
+        to: &PhoneNumber,
+        since: Timestamp,
+    ) -> Result<Option<Placed>, ProviderError> {
+        let found = self.vonage.look_up(to, since).await?;
+        // Newest first. A call that has not begun has no time yet: it is one of the last.
+        let first = found
+            .into_iter()
+            .rev()
+            .find(|call| call.started.is_none_or(|started| started >= since));
+        Ok(first.map(|call| self.seen(&call)))
+    }
+
+    async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError> {
+        if let Some(known) = self.known(call) {
+            return Ok(Some(known));
+        }
+        match self.vonage.rest(Some(call))?.get(call).await {
+            Ok(found) => Ok(Some(self.seen(&found))),
+            Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Nothing was placed, and nothing is out of order with the carrier.
+fn later(why: &str) -> ProviderError {
+    let kind = ProviderErrorKind::Throttled { retry_after: None };
+    ProviderError::new("esther", kind).with_detail(why)
+}
+
+impl VonageLine {
+    /// What the carrier says of a call. Its end is taken in, as its webhook would have been.
+    fn seen(&self, found: &CallDetails) -> Placed {
+        if found.is_over() {
+            self.vonage.settle(found);
+        }
+        self.known(&found.id)
+            .unwrap_or_else(|| Placed::live(found.id.clone()))
+    }
+
+    /// The end of a call, where this node knows it. Whoever talked knows better what came of it,
+    /// and has a moment to say so.
+    fn known(&self, call: &CallId) -> Option<Placed> {
+        let (end, at) = self.vonage.end_of(call)?;
+        let talked = matches!(end.status, CallStatus::Completed | CallStatus::Voicemail);
+        if talked && wall().duration_since(at) < LAST_WORDS {
+            return None;
+        }
+        Some(Placed::over(
+            call.clone(),
+            end.status,
+            end.outcome,
+            at,
+            end.bad_number,
+        ))
+    }
+}
+
+/// How often it is looked whether there is an account by now.
+const NO_ACCOUNT: Duration = Duration::from_millis(500);
+/// How long the record of a call may take after its end.
+const LAST_WORDS: SignedDuration = SignedDuration::from_secs(5);

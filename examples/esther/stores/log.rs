@@ -1,0 +1,82 @@
+//! The gate in front of every call, and the log of what it decides.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use novavoice::outbound::{Decisions, Gatekeeper};
+
+use super::Stores;
+
+/// A gate over these stores. Its log is `decisions.jsonl` below `DATA_DIR`; where another process
+/// writes that one, the first of `decisions-2.jsonl` and so on that nobody writes: each is a chain
+/// of its own.
+///
+/// Nobody is called without the log: a log that was changed stops the start.
+pub(crate) fn gatekeeper(stores: &Stores, data_dir: &Path) -> anyhow::Result<Gatekeeper> {
+    let opened = open(data_dir);
+    let (log, lock) = opened.with_context(|| {
+        format!(
+            "the log of decisions in {} (DATA_DIR says where)",
+            data_dir.display()
+        )
+    })?;
+    // Held until the process ends, however it ends.
+    std::mem::forget(lock);
+    Ok(Gatekeeper::new(
+        Arc::clone(&stores.state),
+        Arc::clone(&stores.leads),
+        log,
+    ))
+}
+
+fn open(folder: &Path) -> anyhow::Result<(Decisions, File)> {
+    fs::create_dir_all(folder)?;
+    for nth in 1..=MOST {
+        let name = match nth {
+            1 => "decisions".to_owned(),
+            _ => format!("decisions-{nth}"),
+        };
+        // Beside the log: on some systems what is locked cannot be written by another handle.
+        let lock = lockable(&folder.join(format!("{name}.lock")))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                let log = Decisions::open(folder.join(format!("{name}.jsonl")))?;
+                return Ok((log, lock));
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    anyhow::bail!("{MOST} processes write to it already")
+}
+
+fn lockable(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path)
+}
+
+/// Processes that share a folder.
+const MOST: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_never_write_to_one_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = open(folder.path()).expect("a log");
+        let second = open(folder.path()).expect("another log");
+        assert!(folder.path().join("decisions-2.jsonl").exists());
+        drop(first);
+        let third = open(folder.path()).expect("the first log again");
+        assert!(!folder.path().join("decisions-3.jsonl").exists());
+        drop((second, third));
+    }
+}
