@@ -132,7 +132,7 @@ async fn the_first_sink_knows_of_a_call_for_as_long_as_any_other() {
         async move { fan_out.start(&call).await }
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(good.call_ids(), [id.clone()]);
+    assert_eq!(good.call_ids(), std::slice::from_ref(&id));
     assert!(moody.inner.call_ids().is_empty());
     starting.await.unwrap().unwrap();
     let ending = tokio::spawn({

@@ -226,8 +226,10 @@ async fn a_dead_process_leaves_its_lines_and_its_calls_are_closed() {
 async fn the_disk_is_freed_and_calls_outlive_their_first_segment() {
     let dir = tempfile::tempdir().unwrap();
     let sink = Arc::new(Moody::default());
-    let mut config = SpoolConfig::default();
-    config.segment_bytes = 2_000;
+    let config = SpoolConfig {
+        segment_bytes: 2_000,
+        ..SpoolConfig::default()
+    };
     let spool = Spool::open(dir.path(), Arc::clone(&sink), config)
         .await
         .unwrap();
