@@ -249,7 +249,7 @@ where
         }
         let span = info_span!("call", call_id = %id, direction = leg.info.direction.as_str());
         let parts = Arc::clone(&self.parts);
-        calls.spawn(async move { driver::run(parts, leg).await }.instrument(span));
+        calls.spawn(Box::pin(driver::run(parts, leg)).instrument(span));
     }
 
     async fn drain(&self, calls: &mut JoinSet<()>) {

@@ -80,9 +80,16 @@ impl Links {
     }
 
     /// This session talks from now on. Its age counts from when it was asked for, but for the
-    /// time that it stood in a queue: no opening takes longer than [`OPENING`].
-    pub(super) fn open_active(&mut self, id: SessionId, born: Instant, now: Instant) {
-        let born = born.max(now.checked_sub(OPENING).unwrap_or(born));
+    /// time that it stood in a queue: no opening takes longer than [`OPENING`]. It was `opened`
+    /// long ago where it has stood by.
+    pub(super) fn open_active(
+        &mut self,
+        id: SessionId,
+        born: Instant,
+        opened: Instant,
+        now: Instant,
+    ) {
+        let born = born.max(opened.checked_sub(OPENING).unwrap_or(born));
         self.active = Active::Open {
             id,
             born,

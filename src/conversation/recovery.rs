@@ -97,7 +97,7 @@ impl Conversation {
         let Active::Opening { id, born } = self.links.active else {
             return;
         };
-        self.links.open_active(id, born, self.now);
+        self.links.open_active(id, born, self.now, self.now);
         self.adopt(id);
         self.attempts.heard = false;
         self.session_is_there();

@@ -167,7 +167,7 @@ impl Conversation {
     /// Moves the call to the session that stands by, if it is ready. What the old one was saying
     /// ends with what of it is here.
     pub(super) fn switch(&mut self) -> bool {
-        let Standby::Ready { id, born, .. } = self.links.standby else {
+        let Standby::Ready { id, born, since } = self.links.standby else {
             return false;
         };
         let in_the_middle = self.replies.is_coming();
@@ -178,7 +178,7 @@ impl Conversation {
             self.links.closing.push((old, self.now));
             self.actions.push_back(Action::CloseModel(old));
         }
-        self.links.open_active(id, born, self.now);
+        self.links.open_active(id, born, since, self.now);
         self.adopt(id);
         self.attempts.heard = false;
         self.session_is_there();

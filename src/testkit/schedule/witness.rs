@@ -273,7 +273,10 @@ impl Witness {
             let waited = now.saturating_duration_since(ready);
             let moved = age <= hard || waited <= LOOK || active.ready.is_none();
             self.must(moved, Rule::SwitchBeforeTheLimit, || {
-                format!("a session of {age:?} talks though another one is ready")
+                format!(
+                    "session {} of {age:?} talks though {} is ready since {waited:?}",
+                    active.id.0, standby.id.0
+                )
             });
         }
     }
