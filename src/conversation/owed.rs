@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Conversation, answering::Answer, link::Active, timer::Timer};
+use super::{Conversation, answering::Answer, link::Active, reply::ReplyKey, timer::Timer};
 use crate::{
     audio::{FRAME, Framer},
     conversation::Action,
@@ -161,7 +161,7 @@ impl Conversation {
         let Some(sound) = self.setup.filler.clone() else {
             return;
         };
-        let key = self.replies.name();
+        let key = ReplyKey::NONE;
         let mut framer = Framer::new(self.setup.rate);
         framer.push(sound.into_pcm());
         let mut upto = Duration::ZERO;

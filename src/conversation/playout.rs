@@ -165,7 +165,8 @@ impl Playout {
         while let Some(sent) = self.flight.front()
             && sent.end + self.lag < now + sent.what.duration()
         {
-            self.heard = Some(sent.at);
+            // What is no reply stands before all of them, and says nothing of any.
+            self.heard = self.heard.max(Some(sent.at));
             self.sounding = Some(sent.end);
             self.flight.pop_front();
         }
@@ -398,6 +399,20 @@ mod tests {
         assert_eq!(playout.queue.len(), 94 + 1, "six frames had begun to sound");
         playout.resume();
         assert_eq!(drain(&mut playout, now + Duration::from_secs(1)), 20);
+    }
+
+    /// Found by random schedules: the rest of a reply was still to be sent, and counted as heard.
+    #[test]
+    fn a_tone_that_is_no_reply_says_nothing_of_replies() {
+        let (mut playout, start) = playout(3);
+        assert_eq!(drain(&mut playout, start), 4);
+        let frame = AudioFrame::silence(SampleRate::Hz16000);
+        let now = start + Duration::from_secs(1);
+        playout.push(ReplyKey::NONE, FRAME * 50, frame);
+        assert_eq!(drain(&mut playout, now), 1);
+        playout.settle(now + Duration::from_secs(1));
+        let heard = playout.heard().unwrap();
+        assert_eq!((heard.reply, heard.upto), (ReplyKey(1), FRAME * 3));
     }
 
     /// Vonage checklist 28 and 29.

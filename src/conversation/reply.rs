@@ -24,6 +24,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ReplyKey(pub(super) u64);
 
+impl ReplyKey {
+    /// Audio that is no reply and leaves no line: before all replies, so that hearing it does not
+    /// say that any of them was heard.
+    pub(super) const NONE: Self = Self(0);
+}
+
 /// A line that is certain.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -184,12 +190,6 @@ impl Replies {
             )
         });
         replies.filter(|(_, said)| !said.text.is_empty()).collect()
-    }
-
-    /// A name for audio that is no reply and leaves no line.
-    pub(super) fn name(&mut self) -> ReplyKey {
-        self.next += 1;
-        ReplyKey(self.next)
     }
 
     /// The caller has heard this much; replies that are through are closed. Answers how many.
