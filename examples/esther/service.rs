@@ -268,7 +268,9 @@ impl Service {
             }
         });
         let (closing, mut closed) = watch::channel(());
-        let http = axum::serve(listener, self.routes).with_graceful_shutdown(async move {
+        // Made once: a bare router is copied route by route for each connection.
+        let routes = self.routes.into_make_service();
+        let http = axum::serve(listener, routes).with_graceful_shutdown(async move {
             // An error says that the sender is gone, which is as good.
             closed.changed().await.ok();
         });
