@@ -148,10 +148,10 @@ impl Line for FakeLine {
         &self,
         to: &PhoneNumber,
         since: Timestamp,
-    ) -> Result<Option<Placed>, ProviderError> {
-        let calls = self.calls();
-        let call = calls.iter().find(|call| call.to == *to && call.at >= since);
-        Ok(call.map(placed))
+    ) -> Result<Vec<Placed>, ProviderError> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.to == *to && call.at >= since);
+        Ok(calls.iter().map(placed).collect())
     }
 
     async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError> {

@@ -24,7 +24,11 @@ pub(super) async fn up() -> Json<Value> {
 /// `GET /ready`
 pub(super) async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
     match app.readiness.is_draining() {
-        false => Ok(Json(json!({ "status": "ready" }))),
+        false => Ok(Json(match app.outbound.gate.is_shut() {
+            None => json!({ "status": "ready" }),
+            // Calls are taken all the same.
+            Some(why) => json!({ "status": "ready", "dialling": format!("nobody is called: {why}") }),
+        })),
         true => Err(Problem::busy(
             "Esther takes no new calls: it is about to stop.",
             30,

@@ -121,6 +121,7 @@ struct Inner {
     desk: Desk,
     config: WorkerConfig,
     campaigns: Campaigns,
+    turns: pace::Turns,
     /// This process, and no other.
     node: String,
     wake: Notify,
@@ -145,11 +146,13 @@ impl Worker {
     #[must_use]
     pub fn new(desk: Desk, config: WorkerConfig) -> Self {
         let campaigns = Campaigns::new(Arc::clone(&desk.state));
+        let turns = pace::Turns::new(Arc::clone(&desk.state), config.account_rate);
         Self {
             inner: Arc::new(Inner {
                 desk,
                 config,
                 campaigns,
+                turns,
                 node: Uuid::new_v4().to_string(),
                 wake: Notify::new(),
                 hands: Mutex::default(),
@@ -170,6 +173,10 @@ impl Worker {
         let (stopping, stopped) = watch::channel(false);
         let mut turns = JoinSet::new();
         let mut rounds = Rounds::default();
+        // Beside the rounds: one that takes long must not let this node pass for dead.
+        let mut beat = JoinSet::new();
+        let heart = Arc::clone(inner);
+        beat.spawn(async move { heart.beat_on().await });
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -189,24 +196,25 @@ impl Worker {
             }
         }
         stopping.send_replace(true);
-        let mut beat = tokio::time::interval(inner.config.heartbeat);
-        loop {
+        // What is being placed is placed or given back. After that others may see to the calls
+        // that go on, in case this process has no time for it.
+        while inner.is_preparing() {
             tokio::select! {
-                done = turns.join_next() => match done {
-                    Some(done) => report(done),
-                    None => break,
-                },
-                _ = beat.tick() => inner.beat().await,
+                Some(done) = turns.join_next() => report(done),
+                () = tokio::time::sleep(inner.config.poll / 10) => {}
             }
         }
+        beat.shutdown().await;
         inner.leave().await;
+        while let Some(done) = turns.join_next().await {
+            report(done);
+        }
     }
 }
 
 /// When this node did last what it need not do each time.
 #[derive(Debug, Default)]
 struct Rounds {
-    beat: Option<Timestamp>,
     recovery: Option<Timestamp>,
 }
 
@@ -218,10 +226,6 @@ impl Inner {
         stop: &watch::Receiver<bool>,
     ) {
         let now = self.now();
-        if is_due(rounds.beat, now, self.config.heartbeat) {
-            self.beat().await;
-            rounds.beat = Some(now);
-        }
         let campaigns = match self.campaigns.list(now).await {
             Ok(campaigns) => campaigns,
             Err(failed) => return complain("the campaigns cannot be read", &failed),
@@ -233,6 +237,10 @@ impl Inner {
                     complain("attempts of others cannot be read", &failed);
                 }
             }
+        }
+        // Others call meanwhile, if there are any.
+        if self.desk.gate.is_shut().is_some() {
+            return;
         }
         for campaign in campaigns {
             if campaign.state == CampaignState::Running
@@ -342,6 +350,20 @@ impl Inner {
             today: spent.today || day.key == today,
             before: spent.before || day.key != today,
         }))
+    }
+
+    /// Says again and again that this node lives.
+    async fn beat_on(&self) {
+        let mut beat = tokio::time::interval(self.config.heartbeat);
+        loop {
+            beat.tick().await;
+            self.beat().await;
+        }
+    }
+
+    /// Whether a turn is between its beginning and the carrier's answer.
+    fn is_preparing(&self) -> bool {
+        self.hands().preparing.values().any(|turns| *turns > 0)
     }
 
     /// Says that this node lives.
