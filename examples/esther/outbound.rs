@@ -56,10 +56,7 @@ impl Outbound {
             gate: gate.clone(),
         };
         Self {
-            turns: Some(Turns::new(
-                Arc::clone(&stores.state),
-                settings.account_rate,
-            )),
+            turns: Some(Turns::new(Arc::clone(&stores.state), settings.account_rate)),
             worker: Some(Worker::new(desk, settings)),
             ..Self::idle(Campaigns::new(Arc::clone(&stores.state)), gate.clone())
         }
@@ -149,11 +146,7 @@ impl Line for VonageLine {
         Ok(call)
     }
 
-    async fn find(
-        &self,
-        to: &PhoneNumber,
-        since: Timestamp,
-    ) -> Result<Vec<Placed>, ProviderError> {
+    async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError> {
         let mut found = self.vonage.look_up(to, since).await?;
         // A call that has not begun has no time yet: it is one of the last.
         found.retain(|call| call.started.is_none_or(|started| started >= since));

@@ -266,7 +266,12 @@ impl Service {
         let placed = tokio::spawn(placed.follow(self.vonage.progress()));
         let listening = self.stores.are_shared().then(|| {
             let (state, vonage) = (Arc::clone(&self.stores.state), self.vonage.clone());
-            tokio::spawn(heard::listen(state, vonage, handle.clone(), handle.subscribe()))
+            tokio::spawn(heard::listen(
+                state,
+                vonage,
+                handle.clone(),
+                handle.subscribe(),
+            ))
         });
         let results = self.follower.results.clone();
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));

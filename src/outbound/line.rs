@@ -27,11 +27,7 @@ pub trait Line: fmt::Debug + Send + Sync + 'static {
 
     /// The calls that we placed to this number from `since` on, as far as the carrier knows them,
     /// oldest first.
-    async fn find(
-        &self,
-        to: &PhoneNumber,
-        since: Timestamp,
-    ) -> Result<Vec<Placed>, ProviderError>;
+    async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError>;
 
     /// How far a call has come, if the carrier knows it.
     async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError>;

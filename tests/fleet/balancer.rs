@@ -55,8 +55,10 @@ async fn pass(mut peer: TcpStream, nodes: &Nodes) -> std::io::Result<()> {
         }
         sleep(PAUSE).await;
     }
-    peer.write_all(b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        .await
+    peer.write_all(
+        b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await
 }
 
 /// The head of a request, which asks for a connection of its own: the next one goes elsewhere.
@@ -84,4 +86,3 @@ const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_secs(1);
 const LONGEST: usize = 64 * 1024;
-

@@ -156,7 +156,7 @@ impl Days {
             "attempts": {"total": 20, "perDay": 20, "minHoursBetween": 0},
             "retries": {
                 "busy": {"afterMinutes": 0, "max": 2},
-                "no_answer": {"afterMinutes": 1, "max": 1},
+                "no_answer": {"afterMinutes": 0, "max": 1},
                 "voicemail": {"afterMinutes": 1, "max": 1},
                 "failed": {"afterMinutes": 0, "max": 1},
             },

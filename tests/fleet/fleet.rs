@@ -107,7 +107,10 @@ impl Fleet {
                 ("VONAGE_API_SECRET", "an-api-secret"),
                 ("VONAGE_APPLICATION_ID", APPLICATION),
                 ("VONAGE_SIGNATURE_SECRET", SECRET),
-                ("VONAGE_PRIVATE_KEY", &rest.key().private_pem().replace('\n', "\\n")),
+                (
+                    "VONAGE_PRIVATE_KEY",
+                    &rest.key().private_pem().replace('\n', "\\n"),
+                ),
                 // By which the carrier tells nodes apart.
                 ("VONAGE_FROM_NUMBER", &from),
                 ("VONAGE_API_URL", rest.base_url()),
@@ -179,7 +182,11 @@ impl Fleet {
             }
             if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();
-                eprintln!("{:>4.0?} s: {:?}", self.began.0.elapsed().as_secs_f64(), campaign.counts);
+                eprintln!(
+                    "{:>4.0?} s: {:?}",
+                    self.began.0.elapsed().as_secs_f64(),
+                    campaign.counts
+                );
             }
         };
         let took = self.began.0.elapsed();
@@ -241,7 +248,12 @@ impl Fleet {
     }
 
     /// Asks any node that lives, until one of them answers with success. `None`: none did.
-    pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Value> {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Value> {
         for _ in 0..20 {
             for address in balancer::alive(&self.nodes) {
                 let method = method.parse().expect("a method");

@@ -4,10 +4,7 @@
 //! `cargo test --test fleet` calls sixty leads; `cargo test --test fleet -- --full` calls two
 //! thousand, which takes some ten minutes and a core. Both run once more on the server at
 //! `DYNAMODB_LOCAL_URL` where that is set, and end with a table.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "real processes run in real time"
-)]
+#![expect(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 mod balancer;
 mod crowd;
@@ -48,8 +45,8 @@ pub(crate) struct Size {
 
 const SMALL: Size = Size {
     leads: 60,
-    rate: 4,
-    account: 8,
+    rate: 5,
+    account: 9,
     concurrent: 30,
     death: Duration::from_secs(4),
     deaths: 4,

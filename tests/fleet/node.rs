@@ -53,7 +53,10 @@ impl Site {
             .and_then(|line| line.strip_prefix("Esther is at http://"))
             .and_then(|rest| rest.strip_suffix('/'));
         let Some(address) = address.map(str::to_owned) else {
-            panic!("a node does not listen: {:?}", fs::read_to_string(self.log()));
+            panic!(
+                "a node does not listen: {:?}",
+                fs::read_to_string(self.log())
+            );
         };
         // Whatever else it prints must not fill the pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });

@@ -71,7 +71,9 @@ pub(crate) async fn judge(
     };
     let finished = ended.is_ok();
     let (Ok(campaign) | Err(campaign)) = ended;
-    court.report.check(finished, || format!("it did not finish: {campaign:?}"));
+    court
+        .report
+        .check(finished, || format!("it did not finish: {campaign:?}"));
     court.setting(took);
     court.match_attempts().await;
     court.totals(&campaign);
@@ -125,11 +127,17 @@ impl Court<'_> {
                     Some(attempt) => attempt.dials.push(dial.clone()),
                     // It was taken back, as nothing was placed.
                     None if dial.call.is_none() => {}
-                    None => self.report.fault(format!("lead {lead} was dialled without an intent")),
+                    None => self
+                        .report
+                        .fault(format!("lead {lead} was dialled without an intent")),
                 }
             }
             for attempt in &attempts {
-                let calls = attempt.dials.iter().filter(|dial| dial.call.is_some()).count();
+                let calls = attempt
+                    .dials
+                    .iter()
+                    .filter(|dial| dial.call.is_some())
+                    .count();
                 self.report.check(calls <= 1, || {
                     format!("an attempt at lead {lead} was dialled {calls} times: {attempt:?}")
                 });
@@ -139,7 +147,10 @@ impl Court<'_> {
             made += attempts.len();
             self.attempts.insert(digits, attempts);
         }
-        let ours = self.dials.iter().filter(|dial| is_lead(self.fleet, &dial.to));
+        let ours = self
+            .dials
+            .iter()
+            .filter(|dial| is_lead(self.fleet, &dial.to));
         let ours = ours.filter(|dial| dial.call.is_some()).count();
         self.report.row("attempts", made);
         self.report.row("  that became a call", placed);
@@ -159,12 +170,19 @@ impl Court<'_> {
         let sum: i64 = campaign.outcomes.values().sum();
         let report = &mut self.report;
         report.row("campaign: dialled", counts.dialled);
-        report.row("campaign: refused, done", format!("{}, {}", counts.refused, counts.done));
+        report.row(
+            "campaign: refused, done",
+            format!("{}, {}", counts.refused, counts.done),
+        );
         report.check(counts.matched == count(self.fleet.size.leads), || {
             format!("of the leads {} matched", counts.matched)
         });
-        report.check(counts.matched == counts.refused + counts.done, || format!("{counts:?}"));
-        report.check(counts.pending == 0 && counts.in_progress == 0, || format!("{counts:?}"));
+        report.check(counts.matched == counts.refused + counts.done, || {
+            format!("{counts:?}")
+        });
+        report.check(counts.pending == 0 && counts.in_progress == 0, || {
+            format!("{counts:?}")
+        });
         report.check(counts.dialled == count(attempts), || {
             format!("{} dialled, {attempts} attempts", counts.dialled)
         });
@@ -180,7 +198,10 @@ impl Court<'_> {
             self.report.row(format!("  {outcome}"), n);
         }
         self.report.check(tally == campaign.outcomes, || {
-            format!("outcomes of the campaign {:?}, of its calls {tally:?}", campaign.outcomes)
+            format!(
+                "outcomes of the campaign {:?}, of its calls {tally:?}",
+                campaign.outcomes
+            )
         });
     }
 
@@ -203,7 +224,10 @@ impl Court<'_> {
         let mut longest = SignedDuration::ZERO;
         for (lead, answered) in &opted_out {
             let digits = crowd::digits(*lead);
-            let late = self.dials.iter().filter(|dial| dial.to == digits && dial.at > *answered);
+            let late = self
+                .dials
+                .iter()
+                .filter(|dial| dial.to == digits && dial.at > *answered);
             for dial in late {
                 let after = dial.at.duration_since(*answered);
                 longest = longest.max(after);
@@ -212,19 +236,23 @@ impl Court<'_> {
                 });
             }
         }
-        self.report.row("leads that opted out meanwhile", opted_out.len());
-        self.report.row("  dialled after that, at most", format!("{longest:#}"));
+        self.report
+            .row("leads that opted out meanwhile", opted_out.len());
+        self.report
+            .row("  dialled after that, at most", format!("{longest:#}"));
         for (reason, n) in &campaign.refusals {
             self.report.row(format!("  refused: {reason}"), n);
         }
-        self.report.check(!campaign.refusals.contains_key("unverified"), || {
-            "some leads were refused since a store did not answer".to_owned()
-        });
+        self.report
+            .check(!campaign.refusals.contains_key("unverified"), || {
+                "some leads were refused since a store did not answer".to_owned()
+            });
         for (lead, calls) in self.calls_by_lead() {
             let bad = calls.iter().position(|dial| self.is_out_of_service(dial));
-            self.report.check(bad.is_none_or(|at| at + 1 == calls.len()), || {
-                format!("lead {lead} was dialled again though the number is bad")
-            });
+            self.report
+                .check(bad.is_none_or(|at| at + 1 == calls.len()), || {
+                    format!("lead {lead} was dialled again though the number is bad")
+                });
         }
     }
 
@@ -235,7 +263,8 @@ impl Court<'_> {
             let Some(call) = &dial.call else { continue };
             let Some(record) = self.records.get(call) else {
                 missing += 1;
-                self.report.fault(format!("call {call} to {} has no record", dial.to));
+                self.report
+                    .fault(format!("call {call} to {} has no record", dial.to));
                 continue;
             };
             let calls = self.witness.calls();
@@ -265,14 +294,26 @@ impl Court<'_> {
             self.report.check(campaign == ours, || {
                 format!("call {call} belongs to campaign {ours:?}, its record says {campaign:?}")
             });
-            self.report.check(!record.is_live(), || format!("the record of call {call} is open"));
+            self.report.check(!record.is_live(), || {
+                format!("the record of call {call} is open")
+            });
         }
-        let placed: Vec<_> = self.dials.iter().filter_map(|dial| dial.call.as_ref()).collect();
-        let strange = self.records.keys().filter(|id| !placed.contains(id)).count();
+        let placed: Vec<_> = self
+            .dials
+            .iter()
+            .filter_map(|dial| dial.call.as_ref())
+            .collect();
+        let strange = self
+            .records
+            .keys()
+            .filter(|id| !placed.contains(id))
+            .count();
         self.report.row("records of calls", self.records.len());
         self.report.row("  abandoned", abandoned);
-        self.report.row("  missing, of no call", format!("{missing}, {strange}"));
-        self.report.check(strange == 0, || format!("{strange} records are of no call"));
+        self.report
+            .row("  missing, of no call", format!("{missing}, {strange}"));
+        self.report
+            .check(strange == 0, || format!("{strange} records are of no call"));
     }
 
     /// Leads show what came of their last call.
@@ -284,7 +325,12 @@ impl Court<'_> {
             let status = found.call_status().expect("a known status");
             *states.entry(status.as_str()).or_default() += 1;
             let attempts = &self.attempts[&digits];
-            let opted_out = self.fleet.diary().opted_out.iter().any(|(it, _)| *it == lead);
+            let opted_out = self
+                .fleet
+                .diary()
+                .opted_out
+                .iter()
+                .any(|(it, _)| *it == lead);
             let last = attempts.last();
             let expected = match (Kind::of(lead), last) {
                 (Kind::DoNotCall, _) => LeadCallStatus::DoNotCall,
@@ -299,7 +345,11 @@ impl Court<'_> {
                     .into(),
             };
             self.report.check(status == expected, || {
-                format!("lead {lead} ({digits}) is {}, and should be {}: {last:?}", status.as_str(), expected.as_str())
+                format!(
+                    "lead {lead} ({digits}) is {}, and should be {}: {last:?}",
+                    status.as_str(),
+                    expected.as_str()
+                )
             });
             let counted = found.fields.get("attempts").and_then(Value::as_u64);
             let made = attempts.len() as u64;
@@ -316,23 +366,49 @@ impl Court<'_> {
         let fleet = self.fleet;
         let size = &fleet.size;
         let all: Vec<_> = self.dials.iter().map(|dial| dial.at).collect();
-        let ours = self.dials.iter().filter(|dial| is_lead(fleet, &dial.to) && !dial.throttled);
+        let ours = self
+            .dials
+            .iter()
+            .filter(|dial| is_lead(fleet, &dial.to) && !dial.throttled);
         let ours: Vec<_> = ours.map(|dial| dial.at).collect();
         let second = SignedDuration::from_secs(1);
         let most = |times: &[Timestamp], seconds: i32| most_within(times, second * seconds);
         let (one, ten, account) = (most(&ours, 1), most(&ours, 10), most(&all, 1));
         let seen = self.witness.seen();
         let report = &mut self.report;
-        report.row("campaign: calls in a second, at most", format!("{one} ({} wanted)", size.rate));
-        report.row("campaign: calls in ten seconds, at most", format!("{ten} ({} wanted)", size.rate * 10));
-        report.row("account: calls in a second, at most", format!("{account} of {}", size.account));
-        report.row("calls at once, at most", format!("{} of {}", seen.concurrent, size.concurrent));
+        report.row(
+            "campaign: calls in a second, at most",
+            format!("{one} ({} wanted)", size.rate),
+        );
+        report.row(
+            "campaign: calls in ten seconds, at most",
+            format!("{ten} ({} wanted)", size.rate * 10),
+        );
+        report.row(
+            "account: calls in a second, at most",
+            format!("{account} of {}", size.account),
+        );
+        report.row(
+            "calls at once, at most",
+            format!("{} of {}", seen.concurrent, size.concurrent),
+        );
         // A request may be a quarter of a second later than its turn.
-        report.check(one <= size.rate + size.rate.div_ceil(4) + 1, || format!("{one} calls in a second"));
-        report.check(ten <= size.rate * 10 + size.rate.div_ceil(4) + 1, || format!("{ten} calls in ten seconds"));
-        report.check(account <= size.account, || format!("{account} calls of the account in a second"));
-        report.check(seen.concurrent <= size.concurrent, || format!("{} calls at once", seen.concurrent));
-        report.row("oldest attempt that was not settled", format!("{:#}", seen.oldest));
+        report.check(one <= size.rate + size.rate.div_ceil(4) + 1, || {
+            format!("{one} calls in a second")
+        });
+        report.check(ten <= size.rate * 10 + size.rate.div_ceil(4) + 1, || {
+            format!("{ten} calls in ten seconds")
+        });
+        report.check(account <= size.account, || {
+            format!("{account} calls of the account in a second")
+        });
+        report.check(seen.concurrent <= size.concurrent, || {
+            format!("{} calls at once", seen.concurrent)
+        });
+        report.row(
+            "oldest attempt that was not settled",
+            format!("{:#}", seen.oldest),
+        );
         let longest = SETTLED + LONGEST_CALL;
         report.check(seen.oldest.unsigned_abs() < longest, || {
             format!("an attempt was not settled for {:#}", seen.oldest)
@@ -344,14 +420,20 @@ impl Court<'_> {
         let diary = self.fleet.diary();
         let mut late = SignedDuration::ZERO;
         for (paused, resumed) in &diary.pauses {
-            let ours = self.dials.iter().filter(|dial| is_lead(self.fleet, &dial.to));
+            let ours = self
+                .dials
+                .iter()
+                .filter(|dial| is_lead(self.fleet, &dial.to));
             for dial in ours.filter(|dial| (*paused..*resumed).contains(&dial.at)) {
                 late = late.max(dial.at.duration_since(*paused));
             }
         }
         self.report.row("pauses", diary.pauses.len());
-        self.report.row("  last call after one", format!("{late:#}"));
-        self.report.check(late < SignedDuration::from_secs(2), || format!("a call {late:#} after a pause"));
+        self.report
+            .row("  last call after one", format!("{late:#}"));
+        self.report.check(late < SignedDuration::from_secs(2), || {
+            format!("a call {late:#} after a pause")
+        });
         let mut late = SignedDuration::ZERO;
         for (nth, asked, again) in &diary.stops {
             let from = from(*nth);
@@ -360,20 +442,29 @@ impl Court<'_> {
                 late = late.max(dial.at.duration_since(*asked));
             }
         }
-        self.report.row("last call after SIGTERM", format!("{late:#}"));
-        self.report.check(late < SignedDuration::from_secs(1), || format!("a call {late:#} after SIGTERM"));
+        self.report
+            .row("last call after SIGTERM", format!("{late:#}"));
+        self.report.check(late < SignedDuration::from_secs(1), || {
+            format!("a call {late:#} after SIGTERM")
+        });
         let mut waits: Vec<_> = diary
             .starts
             .iter()
             .filter_map(|(nth, start)| {
                 let from = from(*nth);
-                let first = self.dials.iter().find(|dial| dial.from == from && dial.at > *start)?;
+                let first = self
+                    .dials
+                    .iter()
+                    .find(|dial| dial.from == from && dial.at > *start)?;
                 Some(first.at.duration_since(*start))
             })
             .collect();
         waits.sort();
         if let Some(middle) = waits.get(waits.len() / 2) {
-            self.report.row("from a start to the node's first call", format!("{middle:#} in the middle"));
+            self.report.row(
+                "from a start to the node's first call",
+                format!("{middle:#} in the middle"),
+            );
         }
     }
 
@@ -387,7 +478,8 @@ impl Court<'_> {
                 || text.contains("onnection reset")
                 || text.starts_with("socket: ");
             if by_death {
-                *of.entry("webhooks and sockets that met a dead node".to_owned()).or_default() += 1;
+                *of.entry("webhooks and sockets that met a dead node".to_owned())
+                    .or_default() += 1;
             } else {
                 *of.entry(format!("violation: {text}")).or_default() += 1;
                 self.report.fault(text);
@@ -412,11 +504,17 @@ impl Court<'_> {
                     Err(error) => self.report.fault(error.to_string()),
                 }
                 let text = fs::read_to_string(&file).expect("text");
-                allowed += text.lines().filter(|line| line.contains(r#""refusals":[],"#)).count();
+                allowed += text
+                    .lines()
+                    .filter(|line| line.contains(r#""refusals":[],"#))
+                    .count();
             }
         }
         let attempts: usize = self.attempts.values().map(Vec::len).sum();
-        self.report.row("decisions written down", format!("{lines}, {allowed} of them allowed a call"));
+        self.report.row(
+            "decisions written down",
+            format!("{lines}, {allowed} of them allowed a call"),
+        );
         self.report.check(allowed >= attempts, || {
             format!("{attempts} attempts, and {allowed} decisions that allow one")
         });
@@ -430,7 +528,8 @@ impl Court<'_> {
             let claim = self.fleet.leads.claim(&crowd::phone(lead), &claimant).await;
             held += usize::from(claim.expect("the store answers").is_none());
         }
-        self.report.check(held == 0, || format!("{held} leads are still claimed"));
+        self.report
+            .check(held == 0, || format!("{held} leads are still claimed"));
     }
 
     /// The calls of each lead, in order.
@@ -448,7 +547,9 @@ impl Court<'_> {
         let call = dial.call.as_ref().and_then(|call| calls.get(call));
         call.is_some_and(|call| {
             let events = call.events();
-            events.iter().any(|event| event.body["detail"] == OUT_OF_SERVICE)
+            events
+                .iter()
+                .any(|event| event.body["detail"] == OUT_OF_SERVICE)
         })
     }
 }
@@ -530,7 +631,10 @@ fn text(value: &Value) -> String {
 }
 
 fn time(value: &Value) -> Timestamp {
-    value.as_str().and_then(|it| it.parse().ok()).expect("a time")
+    value
+        .as_str()
+        .and_then(|it| it.parse().ok())
+        .expect("a time")
 }
 
 fn count(n: usize) -> i64 {

@@ -10,8 +10,9 @@ use tokio::{task::JoinHandle, time::sleep};
 use uuid::Uuid;
 
 use crate::{
+    balancer::alive,
     crowd::{self, Kind},
-    fleet::{Fleet, NODES},
+    fleet::{Fleet, NODES, TOKEN},
 };
 
 /// What was done, and when.
@@ -96,7 +97,9 @@ async fn back(fleet: &Fleet, nth: usize) {
 /// Of requests for a call.
 async fn failures(fleet: Arc<Fleet>) {
     while !fleet.is_over() {
-        pause(&fleet, Duration::from_secs(3).mul_f64(0.3 + unit())).await;
+        // About one request in fifteen.
+        let every = Duration::from_secs(15) / u32::try_from(fleet.size.rate).unwrap_or(1);
+        pause(&fleet, every.mul_f64(0.5 + unit())).await;
         let fault = match below(10) {
             0 => Fault::answer(503, ""),
             1 => Fault::answer(500, "<html>"),
@@ -113,7 +116,11 @@ async fn failures(fleet: Arc<Fleet>) {
 
 async fn pauses(fleet: Arc<Fleet>) {
     while !fleet.is_over() {
-        pause(&fleet, Duration::from_secs(if fleet.size.leads > 200 { 60 } else { 7 })).await;
+        pause(
+            &fleet,
+            Duration::from_secs(if fleet.size.leads > 200 { 60 } else { 7 }),
+        )
+        .await;
         if fleet.is_over() || !fleet.steer("pause").await {
             continue;
         }
@@ -131,7 +138,9 @@ async fn pauses(fleet: Arc<Fleet>) {
 /// Some leads say that they do not want to be called any more.
 async fn second_thoughts(fleet: Arc<Fleet>) {
     let leads = 0..fleet.size.leads;
-    let opting: Vec<_> = leads.filter(|lead| Kind::of(*lead) == Kind::OptsOut).collect();
+    let opting: Vec<_> = leads
+        .filter(|lead| Kind::of(*lead) == Kind::OptsOut)
+        .collect();
     for lead in opting {
         pause(&fleet, Duration::from_millis(1_500)).await;
         if fleet.is_over() {
@@ -155,10 +164,11 @@ async fn hands(fleet: Arc<Fleet>) {
         }
         let to = crowd::phone(fleet.size.leads + 100 + nth);
         let body = json!({"to": to.reveal(), "message": "A word.", "override": true});
-        let some = balancer_choice(&fleet);
-        let Some(address) = some else { continue };
+        let Some(address) = alive(&fleet.nodes).into_iter().next() else {
+            continue;
+        };
         let request = fleet.client.post(format!("http://{address}/call/simple"));
-        let request = request.bearer_auth(crate::fleet::TOKEN).json(&body);
+        let request = request.bearer_auth(TOKEN).json(&body);
         // Asked once: whether it was placed is not known when the node dies.
         if let Ok(answer) = request.send().await
             && answer.status().is_success()
@@ -166,10 +176,6 @@ async fn hands(fleet: Arc<Fleet>) {
             fleet.diary().by_hand += 1;
         }
     }
-}
-
-fn balancer_choice(fleet: &Fleet) -> Option<String> {
-    crate::balancer::alive(&fleet.nodes).into_iter().next()
 }
 
 /// Waits, but not longer than the campaign goes on.

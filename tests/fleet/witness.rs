@@ -71,10 +71,13 @@ async fn oldest(fleet: &Fleet) -> SignedDuration {
     let (now, all) = (Timestamp::now(), IdRange::all());
     let collection = format!("attempts/{}", fleet.campaign);
     let attempts = fleet.state.list(&collection, &all, 10_000, now).await;
-    let ages = attempts.expect("the store answers").into_iter().map(|attempt| {
-        let at = attempt.value["at"].as_str().expect("a time");
-        now.duration_since(at.parse().expect("a time"))
-    });
+    let ages = attempts
+        .expect("the store answers")
+        .into_iter()
+        .map(|attempt| {
+            let at = attempt.value["at"].as_str().expect("a time");
+            now.duration_since(at.parse().expect("a time"))
+        });
     ages.max().unwrap_or_default()
 }
 

@@ -127,7 +127,9 @@ async fn turn(app: &App, wish: &Wish) -> Result<(), Problem> {
                 ProviderErrorKind::Throttled { retry_after } => retry_after.map(|it| it.as_secs()),
                 _ => None,
             };
-            let wait = wait.and_then(|wait| u32::try_from(wait).ok()).unwrap_or(SOON);
+            let wait = wait
+                .and_then(|wait| u32::try_from(wait).ok())
+                .unwrap_or(SOON);
             Problem::busy("The account can begin no further call now.", wait.max(1))
         }
     };

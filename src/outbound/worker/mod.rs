@@ -425,7 +425,8 @@ impl Inner {
 }
 
 impl WorkerConfig {
-    /// How many leads one node prepares at a time: as many as may be called in a poll or two.
+    /// How many leads one node prepares at a time: as many as may be called in two polls. The places
+    /// of those that are prepared are lost when the node dies.
     fn abreast(&self, campaign: &Campaign) -> usize {
         let rate = campaign.plan.pacing.calls_per_second.min(self.account_rate);
         #[expect(
@@ -433,7 +434,9 @@ impl WorkerConfig {
             clippy::cast_sign_loss,
             reason = "a small positive number"
         )]
-        let abreast = (rate * 2.0).ceil().clamp(1.0, 64.0) as usize;
+        let abreast = (rate * self.poll.as_secs_f64() * 2.0)
+            .ceil()
+            .clamp(1.0, 64.0) as usize;
         abreast
     }
 }

@@ -47,7 +47,9 @@ impl Inner {
                             None
                         });
                         if let Some(call) = attempt.value.call.clone() {
-                            inner.belongs(&campaign, &attempt, &call, claim.as_ref()).await;
+                            inner
+                                .belongs(&campaign, &attempt, &call, claim.as_ref())
+                                .await;
                         }
                         inner.see_through(&campaign, attempt, claim).await;
                     });

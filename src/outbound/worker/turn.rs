@@ -1,4 +1,4 @@
-//! One lead's turn: claimed, asked about, dialled, seen through, settled.
+//! One lead's turn: asked about, claimed, dialled, seen through, settled.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,20 +36,13 @@ impl Inner {
         mut hand: Hand,
         stop: watch::Receiver<bool>,
     ) {
-        let phone = turn.value.phone.clone();
-        let claimant = Claimant::new(&self.node, self.now());
-        let claim = match self.desk.leads.claim(&phone, &claimant).await {
-            Ok(Some(claim)) => claim,
-            Ok(None) => return self.pass(&campaign, &turn).await,
-            Err(failed) => return complain("a lead cannot be claimed", &failed),
-        };
-        let mut claim = Some(claim);
+        let mut claim = None;
         match self.place(&campaign, &turn, &mut claim, stop).await {
             Ok(Some(attempt)) => {
                 hand.prepared();
                 self.see_through(&campaign, attempt, claim).await;
             }
-            Ok(None) => {}
+            Ok(None) => self.give_back(&mut claim).await,
             Err(failed) => {
                 if *failed.kind() != ProviderErrorKind::Conflict {
                     complain("a lead's turn failed", &failed);
@@ -60,22 +53,8 @@ impl Inner {
         }
     }
 
-    /// The lead cannot be claimed: somebody else holds it, or there is none any more.
-    async fn pass(&self, campaign: &Campaign, turn: &Stored<Waiting>) {
-        match self.desk.leads.get(&turn.value.phone).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                let writes = attempt::refuse(campaign, turn, &[Refusal::Unverified]);
-                if let Err(failed) = self.desk.state.apply(writes, self.now()).await {
-                    complain("a lead that is gone cannot be passed over", &failed);
-                }
-            }
-            Err(failed) => complain("a lead cannot be read", &failed),
-        }
-    }
-
-    /// From the claim to the carrier's answer. `None` when nobody is called; then the claim was
-    /// given back. A claim that is left goes with the call.
+    /// From the lead to the carrier's answer. `None` when nobody is called. A claim that is left
+    /// goes with the call.
     async fn place(
         &self,
         campaign: &Campaign,
@@ -83,11 +62,14 @@ impl Inner {
         claim: &mut Option<Claim>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Option<Stored<Attempt>>, ProviderError> {
-        let Some(held) = claim.clone() else {
+        let phone = &turn.value.phone;
+        let Some(lead) = self.desk.leads.get(phone).await? else {
+            // It is gone.
+            let writes = attempt::refuse(campaign, turn, &[Refusal::Unverified]);
+            self.desk.state.apply(writes, self.now()).await?;
             return Ok(None);
         };
-        if !self.may_be_called(campaign, turn, &held.lead).await? {
-            self.give_back(claim).await;
+        if !self.may_be_called(campaign, turn, &lead).await? {
             return Ok(None);
         }
         let told = tokio::select! {
@@ -100,19 +82,26 @@ impl Inner {
             }
         };
         if told || self.spent(campaign, self.now()).await?.today {
-            self.give_back(claim).await;
             return Ok(None);
         }
+        // Not before its turn: the claim of a node that dies keeps everybody from the lead.
+        let claimant = Claimant::new(&self.node, self.now());
+        let Some(held) = self.desk.leads.claim(phone, &claimant).await? else {
+            let due = self.now().checked_add(HELD).unwrap_or(Timestamp::MAX);
+            let writes = attempt::postpone(campaign, turn, due)?;
+            self.desk.state.apply(writes, self.now()).await?;
+            return Ok(None);
+        };
+        let held = claim.insert(held).clone();
         // Much may have been said meanwhile.
-        let lead = self.desk.leads.get(&turn.value.phone).await?;
-        let lead = lead.unwrap_or(held.lead);
         let rules = campaign.plan.rules(self.config.consent_required);
-        let phone = &turn.value.phone;
-        let refused = self.desk.gate.ask(phone, Some(&lead), &rules, self.now());
-        let refused = !refused.await.is_empty();
-        let called = refused && self.may_be_called(campaign, turn, &lead).await?;
-        if *stop.borrow() || (refused && !called) {
-            self.give_back(claim).await;
+        let asked = self
+            .desk
+            .gate
+            .ask(phone, Some(&held.lead), &rules, self.now());
+        let called =
+            asked.await.is_empty() || self.may_be_called(campaign, turn, &held.lead).await?;
+        if !called || *stop.borrow() {
             return Ok(None);
         }
         let now = self.now();
@@ -193,7 +182,10 @@ impl Inner {
     async fn await_place(&self, campaign: &Campaign) -> Result<(), ProviderError> {
         let clock = self.config.clock;
         loop {
-            let interval = campaign.plan.pacing.interval(running_for(campaign, clock()));
+            let interval = campaign
+                .plan
+                .pacing
+                .interval(running_for(campaign, clock()));
             let place = self.turns.place(&campaign.id, interval, clock).await?;
             if pace::arrive(place, clock).await {
                 return Ok(());
@@ -577,6 +569,9 @@ fn was_not_placed(failed: &ProviderError) -> bool {
 
 /// When a lead is due again whose call the carrier did not take.
 const LATER: Duration = Duration::from_secs(30);
+
+/// When a lead is due again that somebody else works on.
+const HELD: Duration = Duration::from_secs(5);
 
 /// How often a claim is renewed: three times in a lease.
 const RENEWAL: SignedDuration = SignedDuration::from_secs(30);

@@ -475,7 +475,11 @@ pub async fn only_what_nobody_carries_is_closed<S: TranscriptSink, C: CallStore>
         let record = get(store, id).await.expect("it was noted");
         assert_eq!(
             (record.status, record.outcome, record.ended),
-            (CallStatus::Completed, Some(Outcome::Completed), Some(at(60)))
+            (
+                CallStatus::Completed,
+                Some(Outcome::Completed),
+                Some(at(60))
+            )
         );
         let mut later = ended.clone();
         later.outcome = Some(Outcome::Failed);
@@ -484,13 +488,19 @@ pub async fn only_what_nobody_carries_is_closed<S: TranscriptSink, C: CallStore>
         assert_eq!(again.outcome, Some(Outcome::Completed));
     }
     start(sink, &call("carried", 0)).await;
-    assert!(!close(store, "carried", &ended).await, "its process will say");
+    assert!(
+        !close(store, "carried", &ended).await,
+        "its process will say"
+    );
     let record = get(store, "carried").await.expect("it was started");
     assert!(record.is_live());
     let mut said = summary(60);
     said.outcome = Outcome::Scheduled;
     end(sink, "carried", &said).await;
-    assert!(!close(store, "carried", &ended).await, "its process has said");
+    assert!(
+        !close(store, "carried", &ended).await,
+        "its process has said"
+    );
     let record = get(store, "carried").await.expect("it was started");
     assert_eq!(record.outcome, Some(Outcome::Scheduled));
 }

@@ -262,7 +262,9 @@ impl Inner {
         if summary.cost_usd.is_some() {
             set += ", cost_usd = :cost";
         }
-        let cost = summary.cost_usd.map(|cost| AttributeValue::N(cost.to_string()));
+        let cost = summary
+            .cost_usd
+            .map(|cost| AttributeValue::N(cost.to_string()));
         let mut ending = self
             .dynamo
             .client()
