@@ -56,10 +56,10 @@ const SMALL: Size = Size {
 
 const FULL: Size = Size {
     leads: 2_000,
-    rate: 10,
-    account: 15,
-    concurrent: 150,
-    death: Duration::from_secs(5),
+    rate: 20,
+    account: 28,
+    concurrent: 200,
+    death: Duration::from_secs(6),
     deaths: usize::MAX,
     peace: 1_900,
     seed: 2,

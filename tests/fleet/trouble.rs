@@ -96,10 +96,17 @@ async fn back(fleet: &Fleet, nth: usize) {
 
 /// Of requests for a call.
 async fn failures(fleet: Arc<Fleet>) {
+    let mut placed = 0;
     while !fleet.is_over() {
         // About one request in fifteen.
         let every = Duration::from_secs(15) / u32::try_from(fleet.size.rate).unwrap_or(1);
         pause(&fleet, every.mul_f64(0.5 + unit())).await;
+        // In a row they would rightly stop the campaign: they must not pile up while nobody calls.
+        let since = fleet.rest.placed() - placed;
+        if since < 4 {
+            continue;
+        }
+        placed += since;
         let fault = match below(10) {
             0 => Fault::answer(503, ""),
             1 => Fault::answer(500, "<html>"),

@@ -138,7 +138,16 @@ struct Hands {
     /// Attempts that this node sees to.
     attempts: HashSet<String>,
     /// Failures in a row, by campaign.
-    failures: HashMap<String, u32>,
+    failures: HashMap<(String, Failing), u32>,
+}
+
+/// What may be out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Failing {
+    /// The carrier: it takes no calls.
+    Carrier,
+    /// What comes after it: calls are placed, and fail.
+    Calls,
 }
 
 impl Worker {
@@ -386,19 +395,20 @@ impl Inner {
         }
     }
 
-    /// A call of a campaign failed, or did not. Too many failures in a row stop the campaign: the
-    /// carrier or the model is out of order, and every lead would be wasted.
-    async fn note_failure(&self, campaign: &str, because: Option<&str>) {
+    /// Something of a campaign failed, or did not. Too many failures in a row stop the campaign:
+    /// the carrier or the model is out of order, and every lead would be wasted.
+    async fn note_failure(&self, campaign: &str, what: Failing, because: Option<&str>) {
+        let key = (campaign.to_owned(), what);
         let in_a_row = {
             let mut hands = self.hands();
             match because {
                 Some(_) => {
-                    let failures = hands.failures.entry(campaign.to_owned()).or_default();
+                    let failures = hands.failures.entry(key.clone()).or_default();
                     *failures += 1;
                     *failures
                 }
                 None => {
-                    hands.failures.remove(campaign);
+                    hands.failures.remove(&key);
                     0
                 }
             }
@@ -408,7 +418,7 @@ impl Inner {
         };
         let because = format!("{in_a_row} calls in a row failed, the last one because: {because}");
         error!(campaign, because, "a campaign is stopped");
-        self.hands().failures.remove(campaign);
+        self.hands().failures.remove(&key);
         if let Err(failed) = self.campaigns.stop(campaign, &because, self.now()).await {
             complain("a campaign cannot be stopped", &failed);
         }

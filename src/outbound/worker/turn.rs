@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Attempt, Hand, Inner, Stored, Waiting, complain, pace, running_for};
+use super::{Attempt, Failing, Hand, Inner, Stored, Waiting, complain, pace, running_for};
 use crate::{
     call::{CallId, Direction, Outcome, Party},
     error::{ProviderError, ProviderErrorKind},
@@ -210,6 +210,8 @@ impl Inner {
         };
         match self.desk.line.dial(&order).await {
             Ok(call) => {
+                self.note_failure(&campaign.id, Failing::Carrier, None)
+                    .await;
                 self.placed(campaign, &mut attempt, call, claim.as_ref())
                     .await;
                 Ok(Some(attempt))
@@ -222,7 +224,7 @@ impl Inner {
                 );
                 // To be told to wait is no sign that anything is out of order.
                 if !matches!(failed.kind(), ProviderErrorKind::Throttled { .. }) {
-                    self.note_failure(&campaign.id, Some(&failed.to_string()))
+                    self.note_failure(&campaign.id, Failing::Carrier, Some(&failed.to_string()))
                         .await;
                 }
                 let due = self.now().checked_add(LATER).unwrap_or(Timestamp::MAX);
@@ -238,7 +240,7 @@ impl Inner {
                     campaign = campaign.id,
                     "whether a call was placed is not known: looking it up"
                 );
-                self.note_failure(&campaign.id, Some(&failed.to_string()))
+                self.note_failure(&campaign.id, Failing::Carrier, Some(&failed.to_string()))
                     .await;
                 Ok(Some(attempt))
             }
@@ -461,7 +463,7 @@ impl Inner {
         // That nothing was placed was noted when it was tried, or it died with its node.
         if attempt.value.call.is_some() {
             let failed = end.outcome == Outcome::Failed && !end.bad_number;
-            self.note_failure(&campaign.id, failed.then_some("it failed"))
+            self.note_failure(&campaign.id, Failing::Calls, failed.then_some("it failed"))
                 .await;
         }
         let nth = attempt.value.waiting.outcomes.get(&end.outcome);
