@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod follow;
 mod gate;
+mod heard;
 mod http;
 mod metrics;
 mod outbound;

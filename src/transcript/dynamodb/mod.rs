@@ -255,16 +255,23 @@ impl Inner {
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let ended = self
+        let mut set = "SET #status = :status, outcome = :outcome, end_time = :ended, \
+                       duration_seconds = :duration, #usage = :usage, updated_at = :now"
+            .to_owned();
+        // With the end itself: whoever adds costs up reads them together.
+        if summary.cost_usd.is_some() {
+            set += ", cost_usd = :cost";
+        }
+        let cost = summary
+            .cost_usd
+            .map(|cost| AttributeValue::N(cost.to_string()));
+        let mut ending = self
             .dynamo
             .client()
             .update_item()
             .table_name(&self.table)
             .key(item::KEY, text(&item::key(call)))
-            .update_expression(
-                "SET #status = :status, outcome = :outcome, end_time = :ended, \
-                 duration_seconds = :duration, #usage = :usage, updated_at = :now",
-            )
+            .update_expression(set)
             .condition_expression("#node = :node")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#usage", "usage")
@@ -275,9 +282,11 @@ impl Inner {
             .expression_attribute_values(":duration", item::seconds(summary.duration))
             .expression_attribute_values(":usage", item::usage(summary.usage))
             .expression_attribute_values(":now", text(&time(clock::wall())))
-            .expression_attribute_values(":node", text(&self.node))
-            .send()
-            .await;
+            .expression_attribute_values(":node", text(&self.node));
+        if let Some(cost) = cost {
+            ending = ending.expression_attribute_values(":cost", cost);
+        }
+        let ended = ending.send().await;
         match ended.map_err(|error| failure(PROVIDER, error)) {
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => {
                 debug!(call_id = %call, "the call went on at another node, so it has not ended");

@@ -70,6 +70,8 @@ pub(super) struct Closing {
     ended: Timestamp,
     duration: Duration,
     usage: Usage,
+    #[serde(default)]
+    cost_usd: Option<f64>,
 }
 
 impl Opened {
@@ -119,6 +121,7 @@ impl From<&CallSummary> for Closing {
             ended: summary.ended,
             duration: summary.duration,
             usage: summary.usage,
+            cost_usd: summary.cost_usd,
         }
     }
 }
@@ -132,6 +135,7 @@ impl From<&Closing> for CallSummary {
             closing.duration,
         );
         summary.usage = closing.usage;
+        summary.cost_usd = closing.cost_usd;
         summary
     }
 }
