@@ -61,10 +61,11 @@ pub fn read(pcm: &[u8]) -> Option<String> {
 
 /// One copy of the words, as it is repeated.
 fn bits_of(words: &str) -> Vec<bool> {
-    let mut bytes = SYNC.to_be_bytes().to_vec();
     #[expect(clippy::cast_possible_truncation, reason = "at most LONGEST")]
-    bytes.extend((words.len() as u16).to_be_bytes());
-    bytes.extend(crc32fast::hash(words.as_bytes()).to_be_bytes());
+    let length = (words.len() as u16).to_be_bytes();
+    let mut bytes = SYNC.to_be_bytes().to_vec();
+    bytes.extend(length);
+    bytes.extend(sum(length, words.as_bytes()).to_be_bytes());
     bytes.extend(words.as_bytes());
     let bits = |byte: u8| (0..8).rev().map(move |bit| byte >> bit & 1 == 1);
     bytes.into_iter().flat_map(bits).collect()
@@ -78,13 +79,21 @@ fn copy(bits: &[bool]) -> Option<(String, usize)> {
     };
     let bytes = |from: usize, count: usize| (from..from + count).map(byte).collect::<Option<_>>();
     let head: Vec<u8> = bytes(0, HEAD)?;
-    let length = usize::from(u16::from_be_bytes([head[0], head[1]]));
-    let words: Vec<u8> = bytes(HEAD, length)?;
-    let sum = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
-    if crc32fast::hash(&words) != sum {
+    let length = [head[0], head[1]];
+    let words: Vec<u8> = bytes(HEAD, u16::from_be_bytes(length).into())?;
+    if sum(length, &words).to_be_bytes() != head[2..] {
         return None;
     }
+    let length = words.len();
     Some((String::from_utf8(words).ok()?, (HEAD + length) * 8))
+}
+
+/// Over the length, too: a copy that is cut off by silence is not one of no words.
+fn sum(length: [u8; 2], words: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&length);
+    sum.update(words);
+    sum.finalize()
 }
 
 /// Begins each copy.
@@ -144,10 +153,12 @@ mod tests {
             words in ".{0,120}",
             before in 0_usize..2_000,
             lost in 0_usize..3_000,
+            cut in 0_usize..3_000,
         ) {
             let sound = spoken(&words, SECOND, SampleRate::Hz16000);
             let mut pcm = vec![0; before * 2];
-            pcm.extend(&sound[lost * 2..]);
+            pcm.extend(&sound[lost * 2..sound.len() - cut * 2]);
+            pcm.extend([0; 8_000]);
             prop_assert_eq!(read(&pcm), Some(words));
         }
     }
