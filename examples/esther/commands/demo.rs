@@ -187,7 +187,7 @@ async fn drain(
         match events.try_recv() {
             Ok(event) => live.take(&event).await?,
             Err(TryRecvError::Lagged(missed)) => live.missed(missed)?,
-            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(live.settle(None)?),
         }
     }
 }

@@ -26,9 +26,9 @@ pub(super) fn session(stories: &Arc<Stories>) -> SessionScript {
     };
     SessionScript::converse(Dialogue {
         hearing: Some(Hearing::new(move |incoming| match incoming {
-            // Whoever says nothing that can be read is not answered.
+            // A beep says nothing, and is not answered.
             Incoming::Speech(sound) => {
-                let words = words::read(sound).unwrap_or_else(|| "[noise]".to_owned());
+                let words = words::read(sound).unwrap_or_default();
                 let reply = mind.answer(&words);
                 Some((words, reply))
             }

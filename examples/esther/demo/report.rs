@@ -31,7 +31,7 @@ pub(crate) async fn leads(stores: &Stores) -> anyhow::Result<Leads> {
     Ok(leads.map(|lead| (lead.phone.clone(), lead)).collect())
 }
 
-/// The last name but without a title.
+/// The name without a title.
 pub(crate) fn name(lead: &Lead) -> &str {
     let name = lead.text("name").unwrap_or("-");
     name.strip_prefix("Pastor ").unwrap_or(name)
@@ -86,6 +86,7 @@ pub(crate) async fn preview(
         };
         screen.row(
             &format!("  {what:<25} {count:>3}  "),
+            None,
             look,
             &people.join(", "),
         )?;
@@ -130,14 +131,15 @@ pub(crate) fn transcript(screen: &mut Screen, calls: &[CallRecord]) -> anyhow::R
         return Ok(());
     };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
-    screen.heading("The transcript file of the first of them that came to a meeting")?;
+    screen
+        .heading("The transcript of the first call that came to a meeting, as its file has it")?;
     for line in text.lines().filter(|line| !line.is_empty()) {
         let look = match line {
             _ if line.contains("] Human: ") => Look::Human,
             _ if line.contains("] Assistant: ") => Look::Esther,
             _ => Look::Faint,
         };
-        screen.row("  ", look, line)?;
+        screen.row("  ", None, look, line)?;
     }
     Ok(())
 }
@@ -167,7 +169,7 @@ pub(crate) async fn meetings(
             spoken(meeting.start, &zone),
             meeting.start
         );
-        screen.row("  ", Look::Good, &text)?;
+        screen.row("  ", None, Look::Good, &text)?;
     }
     if meetings.is_empty() {
         screen.say(Look::Plain, "  nothing")?;
@@ -184,7 +186,7 @@ pub(crate) fn summary(
 ) -> io::Result<()> {
     screen.heading("What came of the calls")?;
     let head = format!(
-        "  {:<17}  {:<12}  {:<14}  {:>6}  {:>8}  {:<17}  NEXT CALL",
+        "  {:<19}  {:<12}  {:<14}  {:>6}  {:>8}  {:<17}  NEXT CALL",
         "LEAD", "NUMBER", "OUTCOME", "LASTED", "COST", "LEAD IS NOW"
     );
     screen.say(Look::Faint, &head)?;
@@ -201,7 +203,7 @@ pub(crate) fn summary(
             .cost_usd
             .map_or_else(|| "-".to_owned(), |usd| format!("${usd:.4}"));
         let row = format!(
-            "  {:<17}  {:<12}  {:<14}  {lasted:>4.1} s  {cost:>8}  {:<17}  {}",
+            "  {:<19}  {:<12}  {:<14}  {lasted:>4.1} s  {cost:>8}  {:<17}  {}",
             lead.map_or("-", name),
             phone.as_ref().map(shortened).unwrap_or_default(),
             call.outcome.map_or("-", Outcome::as_str),

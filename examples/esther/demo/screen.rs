@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use console::{Style, Term};
+use console::{Color, Style, Term};
 
 /// Standard output.
 #[derive(Debug)]
@@ -39,26 +39,37 @@ impl Screen {
 
     /// A line of its own.
     pub(crate) fn say(&mut self, look: Look, text: &str) -> io::Result<()> {
-        self.row("", look, text)
+        self.row("", None, look, text)
     }
 
     /// A heading, with an empty line before it.
     pub(crate) fn heading(&mut self, text: &str) -> io::Result<()> {
         self.empty()?;
-        self.row("", Look::Heading, text)
+        self.row("", None, Look::Heading, text)
     }
 
     pub(crate) fn empty(&mut self) -> io::Result<()> {
         writeln!(self.out)
     }
 
-    /// A text behind a margin; where it is folded, it stays behind it.
-    pub(crate) fn row(&mut self, margin: &str, look: Look, text: &str) -> io::Result<()> {
+    /// A text behind a margin; where it is folded, it stays behind it. Margins of the same `tint`
+    /// belong together.
+    pub(crate) fn row(
+        &mut self,
+        margin: &str,
+        tint: Option<usize>,
+        look: Look,
+        text: &str,
+    ) -> io::Result<()> {
         let indent = margin.chars().count();
         let room = self.width.map(|width| width.saturating_sub(indent));
         // A column that is narrower helps nobody.
         let room = room.filter(|room| *room >= NARROWEST);
-        let mut margin = Style::new().dim().apply_to(margin.to_owned());
+        let style = match tint {
+            Some(tint) => Style::new().fg(TINTS[tint % TINTS.len()]),
+            None => Style::new().dim(),
+        };
+        let mut margin = style.apply_to(margin.to_owned());
         for line in folded(text, room) {
             writeln!(self.out, "{margin}{}", look.style().apply_to(line))?;
             margin = Style::new().apply_to(" ".repeat(indent));
@@ -74,7 +85,7 @@ impl Look {
             Self::Faint => Style::new().dim(),
             Self::Heading => Style::new().bold(),
             Self::Human => Style::new().cyan(),
-            Self::Esther => Style::new().green(),
+            Self::Esther => Style::new(),
             Self::Good => Style::new().green().bold(),
             Self::Bad => Style::new().yellow(),
         }
@@ -111,6 +122,15 @@ fn folded(text: &str, room: Option<usize>) -> Vec<String> {
     lines
 }
 
+/// Colours that are easily told apart on any ground.
+const TINTS: [Color; 6] = [
+    Color::Yellow,
+    Color::Magenta,
+    Color::Blue,
+    Color::Green,
+    Color::Red,
+    Color::Cyan,
+];
 /// Characters.
 const NARROWEST: usize = 20;
 

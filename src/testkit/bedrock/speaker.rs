@@ -148,7 +148,9 @@ impl Speaker {
                 self.turns += 1;
                 let turn = std::mem::take(&mut self.turn);
                 if let Some((text, reply)) = self.understand(Incoming::Speech(&turn)) {
-                    self.caller_said(&text);
+                    if !text.is_empty() {
+                        self.caller_said(&text);
+                    }
                     return self.plan(now, Planned::Given(reply));
                 }
                 let text = match self.dialogue.caller.get(self.turns - 1) {
