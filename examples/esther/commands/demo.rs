@@ -71,8 +71,8 @@ impl Demo {
         let morning = stage::set_clock().in_tz(CLOCK_ZONE)?;
         let clock = morning.strftime("%A, %B %-d, %-I:%M %p").to_string();
         let clock = format!(
-            "The clock of calling hours and calendar is set to {clock} in New York, so that the \
-             demo runs at any hour: the East and the Middle may be called, the West sleeps."
+            "The clock of calling hours and of the calendar is set to {clock} in New York, so that \
+             this runs at any hour. Farther west it is too early to call."
         );
         screen.say(Look::Plain, &clock)?;
 
@@ -91,7 +91,7 @@ impl Demo {
         let plan = Plan::deserialize(plan())?;
         let gate = service.gatekeeper().clone();
         screen.heading("Preview: what the gate says about each of them now")?;
-        report::preview(&mut screen, &plan, (&stores, &gate), wall()).await?;
+        report::preview(&mut screen, &plan, (&stores, &gate), wall(), ALL).await?;
 
         let api = Api::new(service.address.clone(), Some(token))?;
         let campaign = campaign(&mut screen, service, &stores, &api, &asked).await?;
@@ -206,7 +206,7 @@ async fn after(
     let leads = report::leads(stores).await?;
     report::transcript(screen, &calls)?;
     screen.heading("Preview once more: whoever was called, or wants no calls, is left alone")?;
-    report::preview(screen, &campaign.plan, (stores, gate), wall()).await?;
+    report::preview(screen, &campaign.plan, (stores, gate), wall(), SOME).await?;
     report::meetings(screen, stores, &leads, wall()).await?;
     Ok(report::summary(screen, &campaign, &calls, &leads)?)
 }
@@ -252,15 +252,18 @@ fn is_closed(problem: &anyhow::Error) -> bool {
     io.is_some_and(|problem| problem.kind() == io::ErrorKind::BrokenPipe)
 }
 
-const INTRODUCTION: [&str; 3] = [
-    "The people on the phone and the model are simulated, and talk twice as fast as people do. All \
-     that is between them is the real service.",
-    "It dials over Vonage's REST interface, takes signed webhooks and media sockets, and speaks \
-     with Nova Sonic through the AWS SDK;",
-    "carrier and Bedrock are strict stand-ins on this machine. No keys, no network, no charges.",
+const INTRODUCTION: [&str; 2] = [
+    "The people on the phone and the model are simulated, and talk about twice as fast as people \
+     do. Everything between them is the real service.",
+    "It dials over Vonage's REST interface, takes signed webhooks and media sockets, and reaches \
+     Nova Sonic through the AWS SDK. Carrier and Bedrock are strict stand-ins on this machine: no \
+     keys, no network, no charges.",
 ];
 const NEXT: &str = "Next: `cargo run --example esther`, and talk to Esther in the browser.";
 
+/// Names in a preview.
+const ALL: usize = usize::MAX;
+const SOME: usize = 3;
 /// How often it is looked what has happened: text must seem to come at once.
 const LOOK: Duration = Duration::from_millis(100);
 /// Calls that are still open once somebody asked to stop.

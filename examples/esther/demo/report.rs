@@ -45,12 +45,14 @@ pub(crate) fn shortened(phone: &PhoneNumber) -> String {
     format!("{area} …{}", whole.get(tail..).unwrap_or_default())
 }
 
-/// Asks the gate about everybody as if their turn came at `at`, and says what it says.
+/// Asks the gate about everybody as if their turn came at `at`, and says what it says: of each
+/// answer how many get it, and the names of so many of them.
 pub(crate) async fn preview(
     screen: &mut Screen,
     plan: &Plan,
     (stores, gate): (&Stores, &Gatekeeper),
     at: Timestamp,
+    names: usize,
 ) -> anyhow::Result<()> {
     let counted = Preview::of(plan, &*stores.leads, gate, at).await;
     let counted = counted.context("the store of leads")?;
@@ -72,7 +74,12 @@ pub(crate) async fn preview(
             group.push(whom(lead) + &hour);
         }
     }
-    for (reason, people) in groups {
+    for (reason, mut people) in groups {
+        let more = people.len().saturating_sub(names);
+        if more > 0 {
+            people.truncate(names);
+            people.push(format!("and {more} more"));
+        }
         let (what, look, count) = match reason.as_str() {
             "" => (
                 "would be dialled".to_owned(),
@@ -189,7 +196,7 @@ pub(crate) fn summary(
         "  {:<19}  {:<12}  {:<14}  {:>6}  {:>8}  {:<17}  NEXT CALL",
         "LEAD", "NUMBER", "OUTCOME", "LASTED", "COST", "LEAD IS NOW"
     );
-    screen.say(Look::Faint, &head)?;
+    screen.columns(Look::Faint, &head)?;
     for call in calls {
         let phone = call.remote.as_ref();
         let phone = phone.and_then(|remote| PhoneNumber::try_from(remote).ok());
@@ -197,7 +204,10 @@ pub(crate) fn summary(
         let text = |field| lead.and_then(|lead| lead.text(field));
         let next = text("next_attempt").and_then(|next| next.parse::<Timestamp>().ok());
         let zone = lead.and_then(|lead| lead.zones().iter().next());
-        let next = next.map(|next| spoken(next, zone.as_ref().unwrap_or(&TimeZone::UTC)));
+        let next = next.map(|next| {
+            let local = next.to_zoned(zone.unwrap_or(TimeZone::UTC));
+            local.strftime("%a, %b %-d, %-I:%M %p %Z").to_string()
+        });
         let lasted = call.duration.unwrap_or_default().as_secs_f64();
         let cost = call
             .cost_usd
@@ -214,7 +224,7 @@ pub(crate) fn summary(
             Some(Outcome::Scheduled | Outcome::FollowUp) => Look::Good,
             _ => Look::Plain,
         };
-        screen.say(look, row.trim_end())?;
+        screen.columns(look, row.trim_end())?;
     }
     let counts = &campaign.counts;
     screen.heading("The campaign's own figures")?;

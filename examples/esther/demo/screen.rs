@@ -37,6 +37,11 @@ impl Screen {
         }
     }
 
+    /// A line that is never folded: columns must stay where they are.
+    pub(crate) fn columns(&mut self, look: Look, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", look.style().apply_to(text))
+    }
+
     /// A line of its own.
     pub(crate) fn say(&mut self, look: Look, text: &str) -> io::Result<()> {
         self.row("", None, look, text)
