@@ -373,7 +373,9 @@ impl Reply {
 
 /// Makes a reply from the results of tools. Equal to its own clones alone.
 #[derive(Clone)]
-pub struct Then(Arc<dyn Fn(&[Value]) -> Reply + Send + Sync>);
+pub struct Then(Arc<Make>);
+
+type Make = dyn Fn(&[Value]) -> Reply + Send + Sync;
 
 impl Then {
     pub(super) fn make(&self, results: &[Value]) -> Reply {
