@@ -6,6 +6,7 @@ mod calls;
 mod clock;
 mod commands;
 mod config;
+mod demo;
 mod follow;
 mod gate;
 mod heard;

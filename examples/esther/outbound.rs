@@ -21,7 +21,7 @@ use novavoice::{
 
 use crate::{
     calls::Calls,
-    clock::wall,
+    clock::{real, wall},
     heard,
     http::Readiness,
     stores::{Stores, answering},
@@ -48,6 +48,7 @@ impl Outbound {
     ) -> Self {
         let mut settings = WorkerConfig::default();
         settings.account_rate = account_rate as f64;
+        settings.clock = wall;
         let desk = Desk {
             state: Arc::clone(&stores.state),
             leads: Arc::clone(&stores.leads),
@@ -198,7 +199,7 @@ impl VonageLine {
     fn known(&self, call: &CallId) -> Option<Placed> {
         let (end, at) = self.vonage.end_of(call)?;
         let talked = matches!(end.status, CallStatus::Completed | CallStatus::Voicemail);
-        if talked && wall().duration_since(at) < LAST_WORDS {
+        if talked && real().duration_since(at) < LAST_WORDS {
             return None;
         }
         Some(Placed::over(

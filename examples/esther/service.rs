@@ -13,12 +13,12 @@ use std::{
 use anyhow::Context;
 use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
-    agent::{AgentConfig, Prompt, VoiceAgent},
+    agent::{AgentConfig, AgentHandle, Prompt, VoiceAgent},
     model::SpeechModel,
     outbound::Gatekeeper,
     private::Private,
     telephony::{
-        Both,
+        Both, CallProgress,
         browser::{Browser, BrowserConfig},
         channel::{ChannelTokens, SpentInState},
         socket::{self, SocketConfig, Sockets},
@@ -28,7 +28,7 @@ use novavoice::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{oneshot, watch},
+    sync::{broadcast, oneshot, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
@@ -80,7 +80,6 @@ impl Service {
     /// Finds the model, opens the port and puts everything together.
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let listener = listen(&config).await?;
-        let local = listener.local_addr()?;
         let (speech, stores) = tokio::join!(
             Box::pin(speech::choose(&config.speech)),
             Box::pin(Stores::open(
@@ -88,7 +87,17 @@ impl Service {
                 config.speech.region.as_deref()
             )),
         );
-        let (speech, stores) = (speech?, stores?);
+        Self::start_with(config, listener, speech?, stores?).await
+    }
+
+    /// The same at a port that is open, with a model and stores that are there.
+    pub(crate) async fn start_with(
+        config: Config,
+        listener: TcpListener,
+        speech: Speech,
+        stores: Stores,
+    ) -> anyhow::Result<Self> {
+        let local = listener.local_addr()?;
         let traces = config.traces.as_deref().map(Traces::start).transpose()?;
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
@@ -104,6 +113,21 @@ impl Service {
             stores,
             (recording, desk, gatekeeper),
         )
+    }
+
+    /// Watches and steers its calls.
+    pub(crate) fn agent(&self) -> AgentHandle {
+        self.agent.handle()
+    }
+
+    /// What becomes of the calls that it places.
+    pub(crate) fn progress(&self) -> broadcast::Receiver<CallProgress> {
+        self.vonage.progress()
+    }
+
+    /// What is asked before every call.
+    pub(crate) fn gatekeeper(&self) -> &Gatekeeper {
+        &self.outbound.gate
     }
 
     fn assemble(

@@ -14,6 +14,7 @@ mod callers;
 mod campaigns;
 mod commands;
 mod crash;
+mod demo;
 mod documents;
 mod drain;
 mod follower;

@@ -521,7 +521,10 @@ impl Inner {
         let status = if end.bad_number {
             LeadCallStatus::BadNumber
         } else {
-            LeadCallStatus::from(end.outcome)
+            // As it is now: a wish may have been written down in the call.
+            let before = self.desk.leads.get(phone).await?;
+            let before = before.as_ref().and_then(Lead::call_status);
+            LeadCallStatus::after(before, end.outcome)
         };
         let mut result = CallResult::new(status, end.at);
         if let Some(call) = call {
@@ -533,7 +536,11 @@ impl Inner {
             result.transcript = (!words.is_empty()).then(|| words.join("\n"));
         }
         let made = self.desk.gate.attempts(phone, self.now()).await?;
-        let change = Change::new().result(&result).set("attempts", made.len());
+        let mut change = Change::new().result(&result).set("attempts", made.len());
+        if end.outcome == Outcome::FollowUp {
+            // They have said when, to whoever talked with them.
+            change = change.without("next_attempt");
+        }
         match self.desk.leads.settle(&held, change).await {
             Ok(_) => Ok(()),
             Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {
