@@ -10,6 +10,7 @@ mod follow;
 mod gate;
 mod http;
 mod metrics;
+mod office;
 mod outbound;
 mod permission;
 mod persona;

@@ -40,6 +40,7 @@ use crate::{
     gate::Gate,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
+    office::Office,
     outbound::{Outbound, VonageLine},
     permission::Permission,
     persona, placed,
@@ -63,6 +64,7 @@ pub(crate) struct Service {
     stores: Stores,
     recording: Recording,
     outbound: Outbound,
+    office: Office,
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
@@ -91,7 +93,9 @@ impl Service {
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
         let gatekeeper = stores::gatekeeper(&stores, &config.stores.data_dir)?;
+        let office = Office::open(&config.booking, &stores.state)?;
         let desk = Desk::new(Arc::clone(&stores.state), Arc::clone(&stores.leads))
+            .at(office)
             .with_gatekeeper(gatekeeper.clone());
         Self::assemble(
             config,
@@ -235,6 +239,7 @@ impl Service {
             stores,
             recording,
             outbound,
+            office: desk.office,
             results: written,
             readiness,
             address,
@@ -255,6 +260,7 @@ impl Service {
         let placed = tokio::spawn(placed);
         let results = self.follower.results.clone();
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
+        let office = tokio::spawn(self.office.work());
         let (over, told) = oneshot::channel();
         let follower = self
             .follower
@@ -325,6 +331,8 @@ impl Service {
         }
         placed.abort();
         keeper.abort();
+        // What it has not sent, the next process sends.
+        office.abort();
         // An error says that the follower has ended already.
         over.send(()).ok();
         // Every result is handed in once the follower has ended, and written once they are.

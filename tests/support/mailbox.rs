@@ -80,7 +80,7 @@ impl MailServer {
             .filter(|path| path.extension().is_some_and(|end| end == "eml"))
             .collect();
         files.sort();
-        let texts = files.iter().map(|path| fs::read_to_string(path));
+        let texts = files.iter().map(fs::read_to_string);
         texts
             .map(|text| Mail {
                 text: text

@@ -179,7 +179,9 @@ impl Reading {
                 {
                     let found = std::mem::take(&mut self.found);
                     self.resource.is_calendar |= found.is_calendar;
-                    self.resource.data = found.data.or(self.resource.data.take());
+                    if found.data.is_some() {
+                        self.resource.data = found.data;
+                    }
                 }
             }
             Name::Response => self.resources.push(std::mem::take(&mut self.resource)),

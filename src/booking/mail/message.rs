@@ -46,7 +46,7 @@ pub(super) fn compose(
         meeting.sequence,
         from.email.domain()
     );
-    let calendar = format!("text/calendar; method={}; charset=UTF-8", method.as_str());
+    let calendar = format!("text/calendar; method={}; charset=utf-8", method.as_str());
     let calendar = ContentType::parse(&calendar).map_err(|_| Unsendable)?;
     let mut message = Message::builder()
         .from(from.clone())
@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn a_mail_says_it_in_words_and_for_the_calendar() {
         let text = mail(&meeting(), Method::Request).unwrap();
-        let flat = text.replace("\r\n ", " ");
+        // Unfolded, and without the line ends of quoted-printable.
+        let flat = text.replace("\r\n ", " ").replace("=\r\n", "");
         for part in [
             "From: Esther <esther@office.example>\r\n",
             "Reply-To: \"Mike Lawrence\" <mike@lawrence.example>\r\n",
@@ -161,7 +162,7 @@ mod tests {
             "Subject: Meeting with Mike Lawrence: Tuesday, June 23, at 3:30 PM Eastern time\r\n",
             "Date: Mon, 22 Jun 2026 12:00:00 +0000\r\n",
             "Message-ID: <b5b9a7b6-4a1c-5b0e-8a53-0a3f1c0d9e11.0@office.example>\r\n",
-            "Content-Type: text/calendar; method=REQUEST; charset=UTF-8\r\n",
+            "Content-Type: text/calendar; method=REQUEST; charset=utf-8\r\n",
             "is booked: Tuesday, June 23, at 3:30 PM Eastern time, 15 minutes.",
             "UID:b5b9a7b6-4a1c-5b0e-8a53-0a3f1c0d9e11\r\n",
         ] {

@@ -7,7 +7,7 @@
 
 mod message;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use lettre::{
@@ -326,10 +326,11 @@ fn transport(
     let (host, is_local) = match url.host().ok_or_else(shape)? {
         // Of an address whose scheme it does not know, the library reads no numbers.
         Host::Domain(name) => {
-            let ip = name.parse::<std::net::IpAddr>();
-            let is_local = ip.map_or(name.eq_ignore_ascii_case("localhost"), |ip| {
-                ip.is_loopback()
-            });
+            let ip = name.parse::<IpAddr>().ok();
+            let is_local = match ip {
+                Some(ip) => ip.is_loopback(),
+                None => name.eq_ignore_ascii_case("localhost"),
+            };
             (name.to_owned(), is_local)
         }
         Host::Ipv4(ip) => (ip.to_string(), ip.is_loopback()),
