@@ -320,6 +320,28 @@ async fn a_server_that_is_away_or_refuses_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_expands_nothing_is_asked_when_the_host_is_busy() {
+    let Some(server) = Radicale::start().await else {
+        return;
+    };
+    let url = server.calendar("host").await;
+    let proxy = Proxy::to(server.port()).await;
+    let calendar = alone(&url.replace(&server.port().to_string(), &proxy.port.to_string()));
+    let daily = event(&[
+        "UID:daily",
+        "DTSTART:20260620T120000Z",
+        "DURATION:PT20M",
+        "RRULE:FREQ=DAILY;COUNT=9",
+    ]);
+    server.put(&url, "daily", &daily).await;
+    let (from, until) = ("2026-06-23T00:00:00Z", "2026-06-25T00:00:00Z");
+    let expanded = busy(&calendar, from, until).await;
+    assert_eq!(expanded.len(), 2, "{expanded:?}");
+    proxy.faults.keeps_rules.store(true, Ordering::SeqCst);
+    assert_eq!(busy(&calendar, from, until).await, expanded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_leaves_half_done_another_one_ends() {
     let Some(server) = Radicale::start().await else {
         return;
@@ -332,7 +354,7 @@ async fn what_a_node_leaves_half_done_another_one_ends() {
     let later = || Timestamp::now() + SignedDuration::from_mins(5);
 
     // The entry is lost on its way: the meeting is booked all the same.
-    proxy.drops_writes.store(true, Ordering::SeqCst);
+    proxy.faults.drops_writes.store(true, Ordering::SeqCst);
     let (one, two) = (
         meeting(1, at("2026-06-23T19:30:00Z")),
         meeting(2, at("2026-06-24T19:30:00Z")),
@@ -350,13 +372,13 @@ async fn what_a_node_leaves_half_done_another_one_ends() {
     assert_eq!(server.events(&url).len(), 1);
 
     // The node dies once the entry is sent: nobody knows whether it came.
-    proxy.drops_writes.store(false, Ordering::SeqCst);
-    proxy.withholds.store(true, Ordering::SeqCst);
+    proxy.faults.drops_writes.store(false, Ordering::SeqCst);
+    proxy.faults.withholds.store(true, Ordering::SeqCst);
     let dying = tokio::spawn({
         let (first, two) = (first.clone(), two.clone());
         async move { first.book(&two).await }
     });
-    proxy.withheld.notified().await;
+    proxy.faults.withheld.notified().await;
     dying.abort();
     assert_eq!(second.settle(later()).await.expect("it answers"), 0);
     assert_eq!(server.events(&url).len(), 2);

@@ -9,10 +9,12 @@ mod mail;
 mod proxy;
 
 #[path = "../support/mailbox.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
 mod mailbox;
 #[path = "../support/python.rs"]
 mod python;
 #[path = "../support/radicale.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
 mod radicale;
 
 use jiff::Timestamp;

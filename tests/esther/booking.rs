@@ -479,3 +479,51 @@ async fn a_secretary_names_a_better_time_and_person() {
     nova.closed_by_the_book(1).await;
     esther.stop().await.went_well();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_are_reached_encrypted_by_whoever_can_be_trusted() {
+    let (Some(server), Some(mail)) = (Radicale::start().await, MailServer::start()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = certificate();
+    for (name, text) in [
+        ("cert.pem", keys.cert.pem()),
+        ("key.pem", keys.signing_key.serialize_pem()),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    }
+    let calendar = server.calendar("mike").await;
+    let server = server.encrypted(folder.path()).await;
+    let mail = mail.encrypted(folder.path());
+    let check = || {
+        office(Launch::local(), &calendar, &mail)
+            .set(
+                "CALENDAR_URL",
+                calendar.replace("http://127.0.0.1", "https://localhost"),
+            )
+            .set("SMTP_URL", format!("smtps://localhost:{}", mail.port))
+            .set("CALL_STORE", "sqlite")
+            .set("LEAD_STORE", "sqlite")
+            .arg("check")
+    };
+    let unknown = check().run().await;
+    for line in [
+        "calendar               missing",
+        "mail server            missing",
+    ] {
+        assert!(unknown.stdout.contains(line), "{}", unknown.stdout);
+    }
+    let trusted = folder.path().join("cert.pem");
+    let trusted = trusted.to_str().expect("a plain path");
+    let known = check().set("SSL_CERT_FILE", trusted).run().await;
+    for line in ["calendar               ok", "mail server            ok"] {
+        assert!(known.stdout.contains(line), "{}", known.stdout);
+    }
+    drop(server);
+}
+
+fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let names = vec!["localhost".to_owned()];
+    rcgen::generate_simple_self_signed(names).expect("a certificate")
+}

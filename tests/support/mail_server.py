@@ -1,10 +1,11 @@
 """A real SMTP server that keeps what it takes: mail_server.py FOLDER PORT [USER PASSWORD]
 
-What is addressed to gone@ is refused for good, what is addressed to later@ for now.
+With TLS_FOLDER it encrypts from the start. What is addressed to gone@ is refused for good, what is addressed to later@ for now.
 """
 
 import asyncio
 import os
+import ssl
 import sys
 import time
 
@@ -59,8 +60,13 @@ def protocol(folder, login):
 
 async def main(folder, port, *login):
     loop = asyncio.get_running_loop()
+    tls = None
+    if "TLS_FOLDER" in os.environ:
+        keys = os.environ["TLS_FOLDER"]
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(os.path.join(keys, "cert.pem"), os.path.join(keys, "key.pem"))
     server = await loop.create_server(
-        protocol(folder, tuple(login) or None), "127.0.0.1", int(port)
+        protocol(folder, tuple(login) or None), "127.0.0.1", int(port), ssl=tls
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -15,6 +15,8 @@ pub(crate) struct MailServer {
     pub(crate) port: u16,
     folder: TempDir,
     login: Vec<String>,
+    /// Where `cert.pem` and `key.pem` are, if it encrypts from the start.
+    tls: Option<PathBuf>,
     process: Option<Running>,
 }
 
@@ -38,10 +40,19 @@ impl MailServer {
             port: 0,
             folder: TempDir::new().expect("a temporary folder"),
             login: login.iter().map(|&word| word.to_owned()).collect(),
+            tls: None,
             process: None,
         };
         server.resume();
         Some(server)
+    }
+
+    /// The same, encrypted from the start, with `cert.pem` and `key.pem` in this folder.
+    pub(crate) fn encrypted(mut self, folder: &Path) -> Self {
+        self.pause();
+        self.tls = Some(folder.to_owned());
+        self.resume();
+        self
     }
 
     /// Nobody listens there any more.
@@ -57,6 +68,7 @@ impl MailServer {
             .arg(self.folder.path())
             .arg(self.port.to_string())
             .args(&self.login)
+            .envs(self.tls.as_ref().map(|folder| ("TLS_FOLDER", folder)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -11,6 +11,7 @@ use std::{
 use novavoice::private::Private;
 use reqwest::{Client, Method};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::python::{Running, python};
 
@@ -22,6 +23,8 @@ pub(crate) struct Radicale {
     folder: TempDir,
     process: Option<Running>,
     http: Client,
+    /// Where `cert.pem` and `key.pem` are, if it encrypts.
+    tls: Option<PathBuf>,
 }
 
 impl Radicale {
@@ -37,9 +40,18 @@ impl Radicale {
             folder,
             process: None,
             http,
+            tls: None,
         };
         server.resume().await;
         Some(server)
+    }
+
+    /// The same under https, with `cert.pem` and `key.pem` in this folder.
+    pub(crate) async fn encrypted(mut self, folder: &Path) -> Self {
+        self.pause();
+        self.tls = Some(folder.to_owned());
+        self.resume().await;
+        self
     }
 
     /// Nobody listens there any more.
@@ -50,8 +62,17 @@ impl Radicale {
     /// It is back where it was, with all that it kept.
     pub(crate) async fn resume(&mut self) {
         let path = |name: &str| self.folder.path().join(name);
-        let process = Command::new(python().expect("it was there"))
-            .args(["-m", "radicale", "--config", ""])
+        let mut command = Command::new(python().expect("it was there"));
+        command.args(["-m", "radicale"]);
+        if let Some(tls) = &self.tls {
+            command.arg("--server-ssl");
+            command
+                .arg("--server-certificate")
+                .arg(tls.join("cert.pem"));
+            command.arg("--server-key").arg(tls.join("key.pem"));
+        }
+        let process = command
+            .args(["--config", ""])
             .args(["--server-hosts", &format!("127.0.0.1:{}", self.port)])
             .args(["--auth-type", "htpasswd"])
             .args(["--auth-htpasswd-encryption", "plain"])
@@ -67,8 +88,7 @@ impl Radicale {
             .spawn();
         self.process = Some(Running(process.expect("it starts")));
         for _ in 0..400 {
-            let answer = self.http.get(self.url("")).send().await;
-            if answer.is_ok() {
+            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -187,14 +187,13 @@ mod tests {
             meeting.email = Some(email);
             let Ok(text) = mail(&meeting, Method::Request) else { return Ok(()) };
             let (head, _) = text.split_once("\r\n\r\n").unwrap();
-            let names: Vec<_> = head
+            let mut names: Vec<_> = head
                 .split("\r\n")
                 .filter(|line| !line.starts_with([' ', '\t']))
                 .map(|line| line.split(':').next().unwrap_or_default().to_ascii_lowercase())
                 .collect();
-            let mut sorted = names.clone();
-            sorted.sort_unstable();
-            prop_assert_eq!(sorted, ["content-type", "date", "from", "message-id", "mime-version", "reply-to", "subject", "to"], "{}", head);
+            names.sort_unstable();
+            prop_assert_eq!(names, ["content-type", "date", "from", "message-id", "mime-version", "reply-to", "subject", "to"], "{}", head);
         }
     }
 }

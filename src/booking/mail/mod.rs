@@ -175,11 +175,11 @@ impl Outbox {
 
     /// Sends one if it is due; whether it is done with.
     async fn see_to(&self, record: &Record, now: Timestamp) -> Result<bool, ProviderError> {
-        let mut queued: Queued = serde_json::from_value(record.value.clone()).map_err(|error| {
-            ProviderError::new(PROVIDER, ProviderErrorKind::Protocol)
-                .with_detail(format!("the record {} is no invitation", record.key.id))
-                .with_source(error)
-        })?;
+        let Ok(mut queued) = serde_json::from_value::<Queued>(record.value.clone()) else {
+            // It must not keep the others from being sent.
+            tracing::error!(record = record.key.id, "a record is no invitation");
+            return Ok(false);
+        };
         if queued.due > now || self.waits(&queued, now).await? {
             return Ok(false);
         }
