@@ -140,6 +140,8 @@
 //! | `browser` | `telephony::browser`, `telephony::socket`: callers in a browser | axum, tungstenite |
 //! | `vonage` | `telephony::vonage`: callers on the phone, and people to call; includes `browser`'s socket | an HTTP client |
 //! | `nova-sonic` | `model::nova_sonic`: Amazon Nova Sonic | the AWS SDK for Bedrock |
+//! | `caldav` | `booking::CalDavCalendar`: meetings in the host's own calendar | an HTTP client |
+//! | `mail` | `booking::Outbox`: invitations by mail | an SMTP client |
 //! | `dynamodb` | `dynamodb`, `transcript::dynamodb`: Amazon DynamoDB | the AWS SDK for DynamoDB |
 //! | `testkit` | `testkit`: fakes, simulation, conformance; outside semver | a TLS server, an HTTP client |
 //!

@@ -1,5 +1,6 @@
 //! The configuration: read once, typed, and refused with every problem named.
 
+mod booking;
 pub(crate) mod parse;
 mod reader;
 mod settings;
@@ -16,6 +17,7 @@ use novavoice::{
     telephony::vonage::{Account, Credentials, rest::RateLimits},
 };
 
+pub(crate) use self::booking::BookingSettings;
 use crate::commands::Command;
 use reader::{Reader, Sources};
 use settings::SETTINGS;
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) vonage: VonageSettings,
     /// Databases.
     pub(crate) stores: StoreSettings,
+    /// Meetings.
+    pub(crate) booking: BookingSettings,
     /// Where transcript files go.
     pub(crate) transcripts_dir: PathBuf,
     /// What is written down of calls so that they can be run again.
@@ -243,6 +247,7 @@ impl Config {
             speech: SpeechConfig::read(&mut read),
             vonage: VonageSettings::read(&mut read),
             stores: StoreSettings::read(&mut read),
+            booking: BookingSettings::read(&mut read),
             transcripts_dir: read.required("TRANSCRIPTS_DIR", parse::folder),
             journals: JournalSettings::read(&mut read),
             idle: IdleSettings {

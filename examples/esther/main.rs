@@ -12,6 +12,7 @@ mod gate;
 mod heard;
 mod http;
 mod metrics;
+mod office;
 mod outbound;
 mod permission;
 mod persona;

@@ -41,6 +41,7 @@ use crate::{
     heard,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
+    office::Office,
     outbound::{Outbound, VonageLine},
     permission::Permission,
     persona,
@@ -65,6 +66,7 @@ pub(crate) struct Service {
     stores: Stores,
     recording: Recording,
     outbound: Outbound,
+    office: Office,
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
@@ -102,7 +104,9 @@ impl Service {
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
         let gatekeeper = stores::gatekeeper(&stores, &config.stores.data_dir)?;
+        let office = Office::open(&config.booking, &stores.state)?;
         let desk = Desk::new(Arc::clone(&stores.state), Arc::clone(&stores.leads))
+            .at(office)
             .with_gatekeeper(gatekeeper.clone());
         Self::assemble(
             config,
@@ -269,6 +273,7 @@ impl Service {
             stores,
             recording,
             outbound,
+            office: desk.office,
             results: written,
             readiness,
             address,
@@ -299,6 +304,7 @@ impl Service {
         });
         let results = self.follower.results.clone();
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
+        let office = tokio::spawn(self.office.work());
         let (over, told) = oneshot::channel();
         let follower = self
             .follower
@@ -374,6 +380,8 @@ impl Service {
             listening.abort();
         }
         keeper.abort();
+        // What it has not sent, the next process sends.
+        office.abort();
         // An error says that the follower has ended already.
         over.send(()).ok();
         // Every result is handed in once the follower has ended, and written once they are.

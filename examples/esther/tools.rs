@@ -11,9 +11,7 @@ mod times;
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use novavoice::{
-    booking::{Calendar, EmbeddedCalendar, Hours},
     lead::LeadStore,
     outbound::Gatekeeper,
     state::StateStore,
@@ -24,12 +22,12 @@ pub(crate) use self::{
     caller::zone_of,
     notes::{Judged, Notes},
 };
+use crate::office::Office;
 
 /// What the tools work with. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
-    calendar: Arc<dyn Calendar>,
-    hours: Arc<Hours>,
+    pub(crate) office: Office,
     leads: Arc<dyn LeadStore>,
     /// Keeps whoever opts out from being called by any node.
     gatekeeper: Option<Gatekeeper>,
@@ -39,15 +37,18 @@ pub(crate) struct Desk {
 impl Desk {
     /// The desk of Mike Lawrence, whose meetings `state` keeps.
     pub(crate) fn new(state: Arc<dyn StateStore>, leads: Arc<dyn LeadStore>) -> Self {
-        // Where Mike lives; the database of zones is a part of the program.
-        let zone = TimeZone::get("America/Chicago").unwrap_or(TimeZone::UTC);
         Self {
-            calendar: Arc::new(EmbeddedCalendar::new(state)),
-            hours: Arc::new(Hours::new(zone)),
+            office: Office::embedded(state),
             leads,
             gatekeeper: None,
             notes: Notes::default(),
         }
+    }
+
+    /// The same desk, in this office.
+    pub(crate) fn at(mut self, office: Office) -> Self {
+        self.office = office;
+        self
     }
 
     /// The same desk, whose opt-outs `gatekeeper` heeds.

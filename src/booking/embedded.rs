@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Busy, Calendar, Meeting};
+use super::{Busy, Calendar, Meeting, Method, queue};
 use crate::{
     clock,
     error::{ProviderError, ProviderErrorKind},
@@ -21,15 +21,67 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct EmbeddedCalendar {
     state: Arc<dyn StateStore>,
+    invites: bool,
+    mirrored: bool,
 }
 
 impl EmbeddedCalendar {
     /// The meetings that `state` keeps.
     pub fn new(state: Arc<dyn StateStore>) -> Self {
-        Self { state }
+        Self {
+            state,
+            invites: false,
+            mirrored: false,
+        }
     }
 
-    async fn find(&self, uid: &str) -> Result<Option<(Meeting, u64)>, ProviderError> {
+    /// The same, and each change of a meeting whose guest has an address is written down as an
+    /// invitation in the same step, for an `Outbox` to send.
+    #[must_use]
+    pub const fn with_invitations(mut self) -> Self {
+        self.invites = true;
+        self
+    }
+
+    /// The same, and each change leaves a note that another calendar is to follow.
+    #[cfg(feature = "caldav")]
+    pub(super) const fn mirrored(mut self) -> Self {
+        self.mirrored = true;
+        self
+    }
+
+    /// What is written with a change.
+    fn also(&self, meeting: &Meeting, method: Method) -> Result<Vec<Write>, ProviderError> {
+        let mut also = Vec::new();
+        if self.invites && meeting.email.is_some() {
+            also.push(queue::invitation(meeting, method, clock::wall())?);
+        }
+        if self.mirrored {
+            also.push(queue::note(&meeting.uid, clock::wall()));
+        }
+        Ok(also)
+    }
+
+    /// Takes back a meeting that was booked a moment ago, as if it had never been.
+    #[cfg(feature = "caldav")]
+    pub(super) async fn withdraw(&self, meeting: &Meeting) -> Result<(), ProviderError> {
+        let Some((booked, version)) = self.find(&meeting.uid).await? else {
+            return Ok(());
+        };
+        let writes = vec![
+            Write::to(meeting_key(&booked.uid))
+                .if_version(version)
+                .delete(),
+            Write::to(of_key(&booked)).delete(),
+            Write::to(time_key(booked.start)).delete(),
+            Write::to(queue::note_key(&booked.uid)).delete(),
+            Write::to(queue::invitation_key(&booked)).delete(),
+        ];
+        self.state.apply(writes, clock::wall()).await
+    }
+
+    /// The meeting of this `uid` as it is now, and its version.
+    pub(super) async fn find(&self, uid: &str) -> Result<Option<(Meeting, u64)>, ProviderError> {
         if uid.is_empty() {
             return Ok(None);
         }
@@ -72,13 +124,14 @@ impl Calendar for EmbeddedCalendar {
     }
 
     async fn book(&self, meeting: &Meeting) -> Result<(), ProviderError> {
-        let writes = vec![
+        let mut writes = vec![
             Write::to(meeting_key(&meeting.uid))
                 .if_absent()
                 .set(value(meeting)?),
             Write::to(of_key(meeting)).set(json!({ "uid": meeting.uid })),
             take(meeting),
         ];
+        writes.extend(self.also(meeting, Method::Request)?);
         match self.state.apply(writes, clock::wall()).await {
             Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {
                 // Perhaps it was ours: an answer that was lost.
@@ -105,7 +158,7 @@ impl Calendar for EmbeddedCalendar {
             new.start = start;
             new.end = start.checked_add(length).unwrap_or(Timestamp::MAX);
             new.sequence += 1;
-            let writes = vec![
+            let mut writes = vec![
                 Write::to(meeting_key(uid))
                     .if_version(version)
                     .set(value(&new)?),
@@ -114,6 +167,7 @@ impl Calendar for EmbeddedCalendar {
                 Write::to(time_key(old.start)).delete(),
                 take(&new),
             ];
+            writes.extend(self.also(&new, Method::Request)?);
             match self.state.apply(writes, clock::wall()).await {
                 Ok(()) => return Ok(new),
                 Err(failed) if *failed.kind() != ProviderErrorKind::Conflict => return Err(failed),
@@ -128,17 +182,19 @@ impl Calendar for EmbeddedCalendar {
             let Some((mut meeting, version)) = self.find(uid).await? else {
                 return Ok(None);
             };
-            let writes = vec![
+            let mut writes = vec![
                 Write::to(meeting_key(uid)).if_version(version).delete(),
                 Write::to(of_key(&meeting)).delete(),
                 Write::to(time_key(meeting.start)).delete(),
             ];
+            // As it will be answered with.
+            meeting.sequence += 1;
+            writes.extend(self.also(&meeting, Method::Cancel)?);
             match self.state.apply(writes, clock::wall()).await {
                 // It was moved in between.
                 Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {}
                 done => {
                     done?;
-                    meeting.sequence += 1;
                     return Ok(Some(meeting));
                 }
             }

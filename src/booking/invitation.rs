@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Meeting;
 
@@ -12,7 +13,7 @@ use super::Meeting;
 pub struct Invitation {
     /// The host's name.
     pub host: String,
-    /// The host's e-mail address, to which calendars answer.
+    /// The host's e-mail address, to which calendars answer; empty where there is none.
     pub host_email: String,
     /// What the meeting is called.
     pub summary: String,
@@ -23,7 +24,8 @@ pub struct Invitation {
 }
 
 /// What a calendar is to do with it (RFC 5546, section 1.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "what a host sends about a meeting")]
 pub enum Method {
     /// Enter the meeting, or change it to this.
@@ -49,17 +51,45 @@ impl Invitation {
     /// [`Calendar::cancel`](super::Calendar::cancel) answers with is higher already.
     #[must_use]
     pub fn to_ics(&self, meeting: &Meeting, method: Method, stamp: Timestamp) -> String {
+        self.write(meeting, Some(method), stamp)
+    }
+
+    /// The meeting as the host's own calendar keeps it, written at `stamp`: without a method (RFC
+    /// 4791, section 4.1), with how the guest is reached, and with the wish that the server sends
+    /// no invitation of its own (RFC 6638, section 7.1).
+    #[must_use]
+    pub fn to_event(&self, meeting: &Meeting, stamp: Timestamp) -> String {
+        let mut event = self.clone();
+        let guest = [
+            meeting.name.as_deref(),
+            meeting.church.as_deref(),
+            Some(meeting.phone.reveal()),
+            meeting.email.as_deref(),
+        ];
+        let guest = guest.into_iter().flatten().collect::<Vec<_>>().join("\n");
+        event.description = Some(match &self.description {
+            Some(about) => format!("{about}\n\n{guest}"),
+            None => guest,
+        });
+        if let Some(name) = meeting.name.as_deref().or(meeting.church.as_deref()) {
+            event.summary = format!("{}: {name}", self.summary);
+        }
+        event.write(meeting, None, stamp)
+    }
+
+    fn write(&self, meeting: &Meeting, method: Option<Method>, stamp: Timestamp) -> String {
         let mut file = Lines::default();
         file.line("BEGIN:VCALENDAR");
         file.line("VERSION:2.0");
         file.line("PRODID:-//novavoice//booking//EN");
-        file.line(&format!("METHOD:{}", method.as_str()));
+        if let Some(method) = method {
+            file.line(&format!("METHOD:{}", method.as_str()));
+        }
         file.line("BEGIN:VEVENT");
         file.line(&format!("UID:{}", text(&meeting.uid)));
-        file.line(&format!("SEQUENCE:{}", meeting.sequence));
-        file.line(&format!("DTSTAMP:{}", utc(stamp)));
-        file.line(&format!("DTSTART:{}", utc(meeting.start)));
-        file.line(&format!("DTEND:{}", utc(meeting.end)));
+        for line in moved(meeting, stamp) {
+            file.line(&line);
+        }
         file.line(&format!("SUMMARY:{}", text(&self.summary)));
         for (name, value) in [
             ("DESCRIPTION", &self.description),
@@ -69,22 +99,29 @@ impl Invitation {
                 file.line(&format!("{name}:{}", text(value)));
             }
         }
-        file.line(&format!(
-            "ORGANIZER;CN={}:mailto:{}",
-            parameter(&self.host),
-            address(&self.host_email)
-        ));
-        if let Some(email) = &meeting.email {
-            let name = meeting.name.as_deref().unwrap_or(email);
+        // A meeting that has guests has somebody who invites them.
+        if !self.host_email.is_empty() {
             file.line(&format!(
-                "ATTENDEE;CN={};ROLE=REQ-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:{}",
-                parameter(name),
-                address(email)
+                "ORGANIZER;CN={}:mailto:{}",
+                parameter(&self.host),
+                address(&self.host_email)
             ));
+            if let Some(email) = &meeting.email {
+                let name = meeting.name.as_deref().unwrap_or(email);
+                let agent = match method {
+                    Some(_) => "",
+                    None => ";SCHEDULE-AGENT=CLIENT",
+                };
+                file.line(&format!(
+                    "ATTENDEE;CN={};ROLE=REQ-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=TRUE{agent}:mailto:{}",
+                    parameter(name),
+                    address(email)
+                ));
+            }
         }
         file.line(match method {
-            Method::Request => "STATUS:CONFIRMED",
-            Method::Cancel => "STATUS:CANCELLED",
+            Some(Method::Request) | None => "STATUS:CONFIRMED",
+            Some(Method::Cancel) => "STATUS:CANCELLED",
         });
         file.line("END:VEVENT");
         file.line("END:VCALENDAR");
@@ -92,12 +129,22 @@ impl Invitation {
     }
 }
 
+/// The lines that differ once a meeting is moved.
+pub(super) fn moved(meeting: &Meeting, stamp: Timestamp) -> [String; 4] {
+    [
+        format!("SEQUENCE:{}", meeting.sequence),
+        format!("DTSTAMP:{}", utc(stamp)),
+        format!("DTSTART:{}", utc(meeting.start)),
+        format!("DTEND:{}", utc(meeting.end)),
+    ]
+}
+
 /// Content lines, folded (RFC 5545, section 3.1).
 #[derive(Default)]
-struct Lines(String);
+pub(super) struct Lines(pub(super) String);
 
 impl Lines {
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         let mut width = 0;
         for c in line.chars() {
             if width + c.len_utf8() > WIDTH {
@@ -115,7 +162,7 @@ impl Lines {
 const WIDTH: usize = 75;
 
 /// A time as `20260623T193000Z` (RFC 5545, section 3.3.5, form 2).
-fn utc(time: Timestamp) -> String {
+pub(super) fn utc(time: Timestamp) -> String {
     time.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 

@@ -77,3 +77,43 @@ mod dynamodb {
         }
     }
 }
+
+mod caldav {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use jiff::tz::TimeZone;
+    use novavoice::{
+        booking::{CalDavCalendar, CalDavConfig, Invitation},
+        state::MemoryState,
+        testkit::conformance,
+    };
+
+    use crate::radicale::{Radicale, USER};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn meetings_on_a_server_keep_the_contract() {
+        let Some(server) = Radicale::start().await else {
+            return;
+        };
+        let count = AtomicU32::new(0);
+        conformance::calendar(async || {
+            let name = format!("calendar{}", count.fetch_add(1, Ordering::Relaxed));
+            let event = Invitation {
+                host: "Mike Lawrence".to_owned(),
+                host_email: "mike@lawrence.example".to_owned(),
+                summary: "Gospel outreach".to_owned(),
+                description: None,
+                location: None,
+            };
+            let url = server.calendar(&name).await;
+            let mut config = CalDavConfig::new(url, TimeZone::UTC, event);
+            config.user = Some(USER.to_owned());
+            config.password = Some(Radicale::password());
+            CalDavCalendar::new(config, Arc::new(MemoryState::new())).expect("a calendar")
+        })
+        .await;
+    }
+}

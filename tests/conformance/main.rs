@@ -23,3 +23,10 @@ mod line;
 #[path = "../support/dynamo.rs"]
 #[expect(dead_code, reason = "what other tests need of it")]
 mod dynamo;
+
+#[path = "../support/python.rs"]
+mod python;
+
+#[path = "../support/radicale.rs"]
+#[expect(dead_code, reason = "what other tests need of it")]
+mod radicale;

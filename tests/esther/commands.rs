@@ -171,6 +171,8 @@ async fn a_check_names_what_is_missing_and_how_it_is_mended() {
     for (item, words) in [
         ("configuration", "ok"),
         ("stores", "ok: calls in SQLite"),
+        ("calendar", "ok: the embedded one"),
+        ("mail server", "warning: SMTP_URL is not set"),
         ("Vonage account", "missing: set VONAGE_API_KEY"),
         ("Vonage signature", "warning"),
         ("public URL", "warning"),

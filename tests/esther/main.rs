@@ -38,3 +38,14 @@ mod webhooks;
 #[path = "../support/dynamo.rs"]
 #[allow(dead_code, reason = "what other tests need of it")]
 mod dynamo;
+
+#[path = "../support/mailbox.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod mailbox;
+
+#[path = "../support/python.rs"]
+mod python;
+
+#[path = "../support/radicale.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod radicale;

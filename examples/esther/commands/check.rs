@@ -2,7 +2,7 @@
 
 mod models;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use novavoice::{
     audio::SampleRate,
@@ -11,10 +11,12 @@ use novavoice::{
         ModelCommand, SessionSeed, SpeechModel,
         nova_sonic::{NovaSonic, NovaSonicConfig},
     },
+    state::{MemoryState, StateStore},
 };
 
 use crate::{
     config::{Config, CreateTables, SpeechChoice, StoreChoice, is_loopback},
+    office::Office,
     stores::{self, Aws, Credentials, Stores},
 };
 
@@ -79,6 +81,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
             Err(broken) => Found::Missing(format!("nobody is called: {}", in_full(&broken))),
         },
     );
+    office(config, &mut report).await;
     carrier(config, &mut report);
     match report.missing() {
         0 => Ok(()),
@@ -206,6 +209,31 @@ async fn transcripts(config: &Config) -> Found {
             folder.display()
         )),
     }
+}
+
+/// The host's calendar and the mail server.
+async fn office(config: &Config, report: &mut Report) {
+    // Nothing is booked.
+    let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
+    let office = match Office::open(&config.booking, &state) {
+        Ok(office) => office,
+        Err(error) => return report.add("calendar", Found::Missing(in_full(&error))),
+    };
+    let found = match office.check_calendar().await {
+        None => Found::Ok("the embedded one: CALENDAR_URL is not set".to_owned()),
+        Some(Ok(())) => Found::Ok("the host's calendar answers".to_owned()),
+        Some(Err(error)) => Found::Missing(format!(
+            "{}; CALENDAR_URL, CALENDAR_USER and CALENDAR_PASSWORD say which",
+            in_full(&error)
+        )),
+    };
+    report.add("calendar", found);
+    let found = match office.check_mail().await {
+        None => Found::Warning("SMTP_URL is not set: no invitations are sent".to_owned()),
+        Some(Ok(())) => Found::Ok("it answers".to_owned()),
+        Some(Err(error)) => Found::Missing(format!("{}; SMTP_URL says which", in_full(&error))),
+    };
+    report.add("mail server", found);
 }
 
 fn carrier(config: &Config, report: &mut Report) {

@@ -93,6 +93,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Remembers a problem where a setting that others need is not given.
+    pub(crate) fn needs(&mut self, name: &str, what: &str) {
+        if !self.sources.has(name) {
+            let problem = format!("{name}: it is not set, expected {what}");
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+    }
+
     /// The value, or every problem that was found.
     pub(crate) fn finish<T>(self, value: T) -> Result<T, Vec<String>> {
         if self.problems.is_empty() {

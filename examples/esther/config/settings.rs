@@ -178,6 +178,44 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "3",
         "How many calls the account may begin in one second",
     ),
+    private(
+        "CALENDAR_URL",
+        "The host's CalDAV calendar, https; the embedded calendar when unset",
+    ),
+    private("CALENDAR_USER", "Who may write into it"),
+    private("CALENDAR_PASSWORD", "Their password"),
+    private(
+        "SMTP_URL",
+        "The mail server, smtps://user:password@host or smtp:// with STARTTLS; no invitations \
+         when unset",
+    ),
+    private("MAIL_FROM", "Whom invitations come from"),
+    private(
+        "HOST_EMAIL",
+        "Where guests' answers go; MAIL_FROM when unset",
+    ),
+    private("MEETING_LINK", "Where meetings are"),
+    row(
+        "HOST_TIME_ZONE",
+        "America/Chicago",
+        "By whose clock the host takes meetings",
+    ),
+    row(
+        "HOST_DAYS",
+        "mon,tue,wed,thu,fri",
+        "On which days the host takes meetings, but for federal holidays",
+    ),
+    row("HOST_HOURS", "09:00-18:00", "In which hours of these days"),
+    row(
+        "HOST_BUFFER_MINUTES",
+        "15",
+        "How long the host is free between meetings",
+    ),
+    row(
+        "HOST_LEAD_HOURS",
+        "2",
+        "How long ahead of a meeting it is offered at the latest",
+    ),
     row("LEAD_STORE", "auto", "sqlite, dynamodb or auto"),
     row("CALL_STORE", "auto", "sqlite, dynamodb or auto"),
     row("DATA_DIR", "./data", "Database file, journals, spool"),

@@ -91,6 +91,18 @@ fn every_setting_is_read_by_its_name() {
         ("VONAGE_FROM_NUMBER", "12125550100"),
         ("VONAGE_API_URL", "http://127.0.0.1:9003"),
         ("VONAGE_CALLS_PER_SECOND", "30"),
+        ("CALENDAR_URL", "https://dav.example.org/mike/work/"),
+        ("CALENDAR_USER", "mike"),
+        ("CALENDAR_PASSWORD", "password-of-mike"),
+        ("SMTP_URL", "smtps://esther:secret@smtp.example.org"),
+        ("MAIL_FROM", "Esther <esther@example.org>"),
+        ("HOST_EMAIL", "mike@example.org"),
+        ("MEETING_LINK", "https://meet.example.org/mike"),
+        ("HOST_TIME_ZONE", "America/New_York"),
+        ("HOST_DAYS", "tue, thu"),
+        ("HOST_HOURS", "10:00-16:30"),
+        ("HOST_BUFFER_MINUTES", "0"),
+        ("HOST_LEAD_HOURS", "24"),
         ("LEAD_STORE", "sqlite"),
         ("CALL_STORE", "dynamodb"),
         ("DATA_DIR", "/tmp/data"),
@@ -155,6 +167,17 @@ fn every_setting_is_read_by_its_name() {
         "+12125550100"
     );
     assert_eq!(config.stores.calls, StoreChoice::DynamoDb);
+    let booking = &config.booking;
+    assert!(booking.calendar.is_some() && booking.mail.is_some());
+    let hours = &booking.hours;
+    assert_eq!(hours.zone.iana_name(), Some("America/New_York"));
+    assert_eq!(hours.window.days.len(), 2);
+    assert_eq!(hours.window.end.to_string(), "16:30");
+    assert_eq!(
+        (hours.buffer, hours.notice),
+        (Duration::ZERO, Duration::from_secs(24 * 3_600))
+    );
+    assert!(!format!("{booking:?}").contains("secret"));
     assert_eq!((config.idle.nudge, config.drain), (None, Duration::ZERO));
     assert!(config.journals.folder.is_some() && config.journals.key.is_some());
     assert_eq!(config.log.format, LogFormat::Json);
@@ -181,6 +204,16 @@ fn all_problems_are_listed_at_once_and_no_secret_with_them() {
         ),
         ("VONAGE_FROM_NUMBER", "hush"),
         ("VONAGE_API_URL", "http://hush@example.org"),
+        ("CALENDAR_URL", "http://dav.hush.example/"),
+        ("CALENDAR_PASSWORD", "hush"),
+        ("SMTP_URL", "https://esther:hush@smtp.example.org"),
+        ("MAIL_FROM", "hush"),
+        ("HOST_EMAIL", "hush"),
+        ("HOST_TIME_ZONE", "Moon/Sea_of_Tranquility"),
+        ("HOST_DAYS", "mon,someday"),
+        ("HOST_HOURS", "18:00-09:00"),
+        ("HOST_BUFFER_MINUTES", "soon"),
+        ("HOST_LEAD_HOURS", "1000"),
         ("CALL_STORE", "paper"),
         ("LEADS_TABLE", "a"),
         ("CREATE_TABLES", "perhaps"),
@@ -191,13 +224,33 @@ fn all_problems_are_listed_at_once_and_no_secret_with_them() {
         ("LOG_FORMAT", "xml"),
     ]))
     .expect_err("all are wrong");
-    assert_eq!(problems.len(), 22, "{problems:#?}");
+    // The user whose password is given is missing, too.
+    assert_eq!(problems.len(), 32, "{problems:#?}");
     let text = WrongSettings(problems).to_string();
     assert!(!text.contains("hush"), "{text}");
     assert!(
         text.contains("PORT: \"99999\" is wrong, expected a whole number"),
         "{text}"
     );
+}
+
+#[test]
+fn a_mail_server_needs_a_sender_and_a_password_its_calendar() {
+    let problems = Config::read(&sources(&[
+        ("SMTP_URL", "smtps://smtp.example.org"),
+        ("CALENDAR_USER", "mike"),
+    ]))
+    .expect_err("half of it is missing");
+    let names: Vec<_> = problems
+        .iter()
+        .filter_map(|problem| Some(problem.split_once(':')?.0))
+        .collect();
+    assert_eq!(names, ["CALENDAR_URL", "MAIL_FROM"]);
+    let booking = defaults().booking;
+    assert!(booking.calendar.is_none() && booking.mail.is_none());
+    assert_eq!(booking.hours.zone.iana_name(), Some("America/Chicago"));
+    assert_eq!(booking.hours.window.days.len(), 5);
+    assert_eq!(booking.hours.notice, Duration::from_secs(2 * 3_600));
 }
 
 #[test]

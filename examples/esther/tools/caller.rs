@@ -17,12 +17,12 @@ impl Desk {
     /// call from, and without one those that were booked in this very call.
     pub(super) async fn meetings(&self, context: &ToolContext) -> Result<Vec<Meeting>, ToolError> {
         if let Some(phone) = number(context) {
-            return Ok(self.calendar.of(&phone, wall()).await?);
+            return Ok(self.office.calendar.of(&phone, wall()).await?);
         }
         let booked = self.notes.of(&context.call().id).booked;
         let mut meetings = Vec::new();
         for known in booked {
-            let theirs = self.calendar.of(&known.phone, wall()).await?;
+            let theirs = self.office.calendar.of(&known.phone, wall()).await?;
             meetings.extend(theirs.into_iter().filter(|other| other.uid == known.uid));
         }
         Ok(meetings)
@@ -115,7 +115,7 @@ async fn found(desk: &Desk, context: &ToolContext) -> Result<Value, ToolError> {
     };
     let meetings = desk.meetings(context).await?;
     let meetings = meetings.iter().map(|meeting| {
-        let zone = times::zone(&meeting.zone).unwrap_or_else(|| desk.hours.zone.clone());
+        let zone = times::zone(&meeting.zone).unwrap_or_else(|| desk.office.hours.zone.clone());
         spoken(meeting.start, &zone)
     });
     let text = |field| lead.as_ref().and_then(|lead| lead.text(field));

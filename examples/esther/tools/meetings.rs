@@ -1,5 +1,7 @@
 //! The tools around Mike's calendar.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use novavoice::{
     ProviderErrorKind,
@@ -80,6 +82,7 @@ pub(super) fn find_times(desk: Desk) -> Tool {
         async move { desk.find(&context, &wanted).await }
     })
     .filler("One moment, let me look at the calendar.")
+    .deadline(PATIENCE)
     .interruptible()
 }
 
@@ -89,6 +92,7 @@ pub(super) fn book_meeting(desk: Desk) -> Tool {
         let desk = desk.clone();
         async move { desk.book(&context, wanted).await }
     })
+    .deadline(PATIENCE)
 }
 
 /// `move_meeting`
@@ -97,6 +101,7 @@ pub(super) fn move_meeting(desk: Desk) -> Tool {
         let desk = desk.clone();
         async move { desk.shift(&context, &wanted).await }
     })
+    .deadline(PATIENCE)
 }
 
 /// `cancel_meeting`
@@ -105,6 +110,7 @@ pub(super) fn cancel_meeting(desk: Desk) -> Tool {
         let desk = desk.clone();
         async move { desk.cancel(&context, &wanted).await }
     })
+    .deadline(PATIENCE)
 }
 
 impl Desk {
@@ -117,7 +123,7 @@ impl Desk {
             wanted.before.as_deref(),
         )?;
         let busy = self.busy(now).await?;
-        let slots: Vec<_> = self.hours.slots(now, &busy).collect();
+        let slots: Vec<_> = self.office.hours.slots(now, &busy).collect();
         let starts = wish.choose(&slots, &zone);
         self.notes
             .change(&context.call().id, |note| note.offer(&starts));
@@ -142,7 +148,7 @@ impl Desk {
         confirmed(wanted.confirmed)?;
         let theirs = self.meetings(context).await?;
         if let Some(same) = theirs.iter().find(|meeting| meeting.start == start) {
-            return Ok(booked(same, &zone));
+            return Ok(self.booked(same, &zone));
         }
         if let Some(other) = theirs.first() {
             let when = spoken(other.start, &zone);
@@ -153,13 +159,18 @@ impl Desk {
         }
         self.still_free(start, now, None).await?;
         let meeting = self.meeting(context, wanted, start, &zone)?;
-        self.calendar.book(&meeting).await.map_err(declined)?;
+        self.office
+            .calendar
+            .book(&meeting)
+            .await
+            .map_err(|error| declined(&error))?;
         self.notes.change(call, |note| {
             note.booked.push(meeting.clone());
             note.came_to(Some(Outcome::Scheduled));
         });
+        self.office.changed();
         self.is_scheduled(context).await;
-        Ok(booked(&meeting, &zone))
+        Ok(self.booked(&meeting, &zone))
     }
 
     async fn shift(&self, context: &ToolContext, wanted: &MoveMeeting) -> Result<Value, ToolError> {
@@ -168,18 +179,20 @@ impl Desk {
         let turn = self.notes.of(call).turn;
         let _turn = turn.lock().await;
         let meeting = self.first_meeting(context).await?;
-        let zone = super::times::zone(&meeting.zone).unwrap_or_else(|| self.hours.zone.clone());
+        let zone =
+            super::times::zone(&meeting.zone).unwrap_or_else(|| self.office.hours.zone.clone());
         let start = self.offered(context, &wanted.start, &zone)?;
         confirmed(wanted.confirmed)?;
         if meeting.start != start {
             self.still_free(start, now, Some(&meeting)).await?;
         }
-        let moved = self.calendar.reschedule(&meeting.uid, start).await;
-        let moved = moved.map_err(declined)?;
+        let moved = self.office.calendar.reschedule(&meeting.uid, start).await;
+        let moved = moved.map_err(|error| declined(&error))?;
         self.notes
             .change(call, |note| note.came_to(Some(Outcome::Scheduled)));
+        self.office.changed();
         self.is_scheduled(context).await;
-        Ok(booked(&moved, &zone))
+        Ok(self.booked(&moved, &zone))
     }
 
     async fn cancel(
@@ -192,7 +205,9 @@ impl Desk {
         let _turn = turn.lock().await;
         let meeting = self.first_meeting(context).await?;
         confirmed(wanted.confirmed)?;
-        self.calendar.cancel(&meeting.uid).await?;
+        let cancelled = self.office.calendar.cancel(&meeting.uid).await;
+        cancelled.map_err(|error| declined(&error))?;
+        self.office.changed();
         self.notes.change(call, |note| note.came_to(None));
         let called = LeadCallStatus::Called.as_str();
         let change = Change::new().set("call_status", called);
@@ -211,10 +226,11 @@ impl Desk {
 
     /// What is taken as far ahead as meetings are offered.
     async fn busy(&self, now: Timestamp) -> Result<Vec<Busy>, ToolError> {
-        let ahead = self.hours.ahead + self.hours.length + self.hours.buffer;
+        let ahead = self.office.hours.ahead + self.office.hours.length + self.office.hours.buffer;
         let until = now.checked_add(ahead).unwrap_or(Timestamp::MAX);
-        let from = now.checked_sub(self.hours.buffer).unwrap_or(now);
-        Ok(self.calendar.busy(from, until).await?)
+        let from = now.checked_sub(self.office.hours.buffer).unwrap_or(now);
+        let busy = self.office.calendar.busy(from, until).await;
+        busy.map_err(|error| declined(&error))
     }
 
     /// The start that the model means, if the caller has heard of it.
@@ -247,7 +263,7 @@ impl Desk {
             busy.retain(|busy| busy.start != moved.start);
         }
         let offered = now.checked_sub(SINCE_OFFERED).unwrap_or(now);
-        match self.hours.offers(start, offered, &busy) {
+        match self.office.hours.offers(start, offered, &busy) {
             true => Ok(()),
             false => Err(ToolError::new(GONE)),
         }
@@ -280,12 +296,35 @@ impl Desk {
             uid: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string(),
             sequence: 0,
             start,
-            end: self.hours.end(start),
+            end: self.office.hours.end(start),
             phone,
             name: filled(Some(wanted.name)),
             church: filled(wanted.church).or_else(|| lead("company").map(str::to_owned)),
             email: email.or_else(|| lead("email").map(str::to_owned)),
             zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+        })
+    }
+
+    fn booked(&self, meeting: &Meeting, zone: &TimeZone) -> Value {
+        let note = match (self.office.sends_mail(), &meeting.email) {
+            (true, Some(_)) => {
+                "Say in one sentence that it is booked and that the invitation comes by e-mail."
+            }
+            (true, None) => {
+                "Say in one sentence that it is booked. Without an e-mail address no invitation \
+                 is sent."
+            }
+            (false, _) => {
+                "Say in one sentence that it is booked. No invitation is sent by e-mail: promise \
+                 none."
+            }
+        };
+        json!({
+            "status": "booked",
+            "start": meeting.start,
+            "say": spoken(meeting.start, zone),
+            "invitation": self.office.sends_mail() && meeting.email.is_some(),
+            "note": note,
         })
     }
 
@@ -313,20 +352,17 @@ fn confirmed(confirmed: bool) -> Result<(), ToolError> {
     }
 }
 
-fn booked(meeting: &Meeting, zone: &TimeZone) -> Value {
-    json!({
-        "status": "booked",
-        "start": meeting.start,
-        "say": spoken(meeting.start, zone),
-        "note": "Say in one sentence that it is booked. Mike's office sends the invitation.",
-    })
-}
-
 /// What the calendar says, in words that the model can act on.
-fn declined(error: novavoice::ProviderError) -> ToolError {
+fn declined(error: &novavoice::ProviderError) -> ToolError {
     match error.kind() {
         ProviderErrorKind::Conflict => ToolError::new(GONE),
-        _ => error.into(),
+        _ => {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the calendar does not answer a call"
+            );
+            ToolError::new(AWAY)
+        }
     }
 }
 
@@ -355,5 +391,11 @@ const LONGEST: usize = 254;
 
 /// From an offer to a yes; far less than the notice that the host wants.
 const SINCE_OFFERED: SignedDuration = SignedDuration::from_mins(30);
+
+/// A calendar elsewhere is asked several things before a meeting is in it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const AWAY: &str = "Mike's calendar cannot be reached right now. Apologise, and offer or promise no time. Ask when it would suit them, say that \
+                    Mike's office will get back to them, and use record_outcome with follow_up.";
 
 const GONE: &str = "That time has just been taken. Apologise, call find_times, and offer others.";

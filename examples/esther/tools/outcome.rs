@@ -124,7 +124,7 @@ impl Desk {
             return Ok(None);
         }
         let now = wall();
-        let zone = zone(context, None, now).unwrap_or_else(|_| self.hours.zone.clone());
+        let zone = zone(context, None, now).unwrap_or_else(|_| self.office.hours.zone.clone());
         let last = now.checked_add(LATEST).unwrap_or(Timestamp::MAX);
         match moment(wanted, &zone) {
             Some(at) if (now..=last).contains(&at) => Ok(Some(at)),
