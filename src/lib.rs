@@ -196,6 +196,8 @@ pub mod outbound;
 
 pub mod booking;
 
+pub mod prompt;
+
 pub mod agent;
 
 #[cfg(feature = "testkit")]

@@ -15,6 +15,7 @@ mod permission;
 mod persona;
 mod placed;
 mod preview;
+mod prompts;
 mod service;
 mod signals;
 mod speech;

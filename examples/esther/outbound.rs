@@ -21,7 +21,10 @@ use crate::{
     calls::Calls,
     clock::wall,
     http::Readiness,
-    stores::{Stores, answering},
+    stores::{
+        Stores,
+        answering::{self, Wishes},
+    },
 };
 
 /// What steers campaigns. Cheap to clone; clones share everything.
@@ -113,9 +116,13 @@ impl Line for VonageLine {
         if busy || self.readiness.is_draining() {
             return Err(later("there is no free line"));
         }
-        let kept = answering::keep(&*self.state, &order.to, order.voicemail, wall()).await;
+        let wishes = Wishes {
+            voicemail: order.voicemail,
+            prompt_version: order.prompt_version.clone(),
+        };
+        let kept = answering::keep(&*self.state, &order.to, &wishes, wall()).await;
         kept.map_err(|error| later("the store does not answer").with_source(error))?;
-        // What is said comes from the persona, which meets the lead when somebody answers.
+        // What is said comes from the prompt, which meets the lead when somebody answers.
         let mut options = DialOptions::default();
         options.detect_machines = true;
         let call = self.vonage.dial(&order.to, options).await?.id;

@@ -13,10 +13,11 @@ use std::{
 use anyhow::Context;
 use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
-    agent::{AgentConfig, Prompt, VoiceAgent},
+    agent::{AgentConfig, VoiceAgent},
     model::SpeechModel,
     outbound::Gatekeeper,
     private::Private,
+    prompt::Prompts,
     telephony::{
         Both,
         browser::{Browser, BrowserConfig},
@@ -43,6 +44,7 @@ use crate::{
     outbound::{Outbound, VonageLine},
     permission::Permission,
     persona, placed,
+    prompts::{self, Prompter},
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
     tools::{Desk, Judged},
@@ -63,6 +65,7 @@ pub(crate) struct Service {
     stores: Stores,
     recording: Recording,
     outbound: Outbound,
+    prompts: Prompts,
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
@@ -150,6 +153,11 @@ impl Service {
         settings.max_sessions = speech.max_sessions;
         settings.prices = speech.prices;
         settings.journals = config.journals.folder;
+        let prompts = prompts::open(&stores.state);
+        let prompter = Prompter {
+            prompts: prompts.clone(),
+            calls: Arc::clone(&stores.calls),
+        };
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
@@ -159,11 +167,7 @@ impl Service {
             })
             .leads(Acquaintance::new(&stores))
             .tools(desk.tools())
-            .prompt(|call, lead| {
-                Prompt::new(persona::instructions(call, lead))
-                    .with_greeting(persona::greeting(call))
-                    .with_answering(persona::answering(lead))
-            })
+            .prompt_from(move |call, lead| prompter.clone().prompt(call, lead))
             .config(settings)
             .build();
         gate.open(agent.handle());
@@ -207,6 +211,7 @@ impl Service {
             account: Arc::new(Mutex::new(config.vonage)),
             permission: Permission::of(&gatekeeper),
             outbound: outbound.clone(),
+            prompts: prompts.clone(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -235,6 +240,7 @@ impl Service {
             stores,
             recording,
             outbound,
+            prompts,
             results: written,
             readiness,
             address,
@@ -254,6 +260,7 @@ impl Service {
         );
         let placed = tokio::spawn(placed);
         let results = self.follower.results.clone();
+        let read_ahead = tokio::spawn(prompts::read_ahead(self.prompts));
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
         let (over, told) = oneshot::channel();
         let follower = self
@@ -325,6 +332,7 @@ impl Service {
         }
         placed.abort();
         keeper.abort();
+        read_ahead.abort();
         // An error says that the follower has ended already.
         over.send(()).ok();
         // Every result is handed in once the follower has ended, and written once they are.

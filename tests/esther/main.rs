@@ -22,6 +22,7 @@ mod model;
 mod nova;
 mod outbound;
 mod program;
+mod prompts;
 mod records;
 mod replay;
 mod service;

@@ -26,7 +26,7 @@ fn sqlite() -> Launch {
 }
 
 /// A process on tables of this server.
-fn on(server: &Server) -> Launch {
+pub(crate) fn on(server: &Server) -> Launch {
     Launch::local()
         .set("AWS_ENDPOINT_URL_DYNAMODB", server.url())
         .set("CALL_RECORDS_TABLE", server.table("calls"))

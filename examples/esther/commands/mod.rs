@@ -12,6 +12,7 @@ mod calls;
 mod campaign;
 mod check;
 mod leads;
+mod prompts;
 mod replay;
 pub(crate) mod serve;
 
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// Previews, runs and steers campaigns
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Looks at the versions of the prompt, saves and steers them
+    #[command(subcommand)]
+    Prompts(prompts::Prompts),
     /// Places one call, follows what is said, and ends with its outcome
     Call(call::Call),
 }
@@ -59,6 +63,9 @@ impl Command {
             Self::Check => on_runtime(async move { check::run(&config).await }),
             Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
             Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
+            Self::Prompts(prompts) => {
+                on_runtime(async move { prompts::run(prompts, &config).await })
+            }
             Self::Campaign(campaign) => on_runtime(campaign.run(config)),
             Self::Call(call) => on_runtime(call.run(config)),
         }

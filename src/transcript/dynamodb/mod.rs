@@ -255,16 +255,18 @@ impl Inner {
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let ended = self
-            .dynamo
-            .client()
-            .update_item()
+        let mut set = "SET #status = :status, outcome = :outcome, end_time = :ended, \
+             duration_seconds = :duration, #usage = :usage, updated_at = :now"
+            .to_owned();
+        let mut ending = self.dynamo.client().update_item();
+        if let Some(version) = &summary.prompt_version {
+            set.push_str(", prompt_version = :prompt");
+            ending = ending.expression_attribute_values(":prompt", text(version));
+        }
+        let ended = ending
             .table_name(&self.table)
             .key(item::KEY, text(&item::key(call)))
-            .update_expression(
-                "SET #status = :status, outcome = :outcome, end_time = :ended, \
-                 duration_seconds = :duration, #usage = :usage, updated_at = :now",
-            )
+            .update_expression(set)
             .condition_expression("#node = :node")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#usage", "usage")
@@ -480,6 +482,7 @@ const LISTED: &[&str] = &[
     "md_file_path",
     "owner_alias",
     "campaign",
+    "prompt_version",
     "reply_count",
     "reply_latency_ms",
     "reply_latency_max_ms",

@@ -70,6 +70,8 @@ pub(super) struct Closing {
     ended: Timestamp,
     duration: Duration,
     usage: Usage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prompt_version: Option<String>,
 }
 
 impl Opened {
@@ -119,6 +121,7 @@ impl From<&CallSummary> for Closing {
             ended: summary.ended,
             duration: summary.duration,
             usage: summary.usage,
+            prompt_version: summary.prompt_version.clone(),
         }
     }
 }
@@ -132,6 +135,7 @@ impl From<&Closing> for CallSummary {
             closing.duration,
         );
         summary.usage = closing.usage;
+        summary.prompt_version.clone_from(&closing.prompt_version);
         summary
     }
 }
