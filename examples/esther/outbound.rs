@@ -10,6 +10,7 @@ use novavoice::{
     call::{CallId, CallStatus},
     lead::PhoneNumber,
     outbound::{Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig},
+    prompt::Prompts,
     state::StateStore,
     telephony::{
         DialOptions, Telephony,
@@ -96,6 +97,7 @@ impl Outbound {
 pub(crate) struct VonageLine {
     pub(crate) vonage: Vonage,
     pub(crate) state: Arc<dyn StateStore>,
+    pub(crate) prompts: Prompts,
     pub(crate) agent: AgentHandle,
     pub(crate) calls: Calls,
     pub(crate) readiness: Readiness,
@@ -116,6 +118,7 @@ impl Line for VonageLine {
         if busy || self.readiness.is_draining() {
             return Err(later("there is no free line"));
         }
+        self.find_prompt(order).await?;
         let wishes = Wishes {
             voicemail: order.voicemail,
             prompt_version: order.prompt_version.clone(),
@@ -168,6 +171,23 @@ fn later(why: &str) -> ProviderError {
 }
 
 impl VonageLine {
+    /// Reads what the call is to say before it is placed: somebody who answers must not hear
+    /// anything else because the store fails then.
+    async fn find_prompt(&self, order: &Order) -> Result<(), ProviderError> {
+        let Some(version) = &order.prompt_version else {
+            return Ok(());
+        };
+        let found = match version.parse() {
+            Ok(number) => self.prompts.get(number, wall()).await,
+            Err(_) => Ok(None),
+        };
+        match found {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(later("the version of the prompt is not there")),
+            Err(error) => Err(later("the prompt cannot be read").with_source(error)),
+        }
+    }
+
     /// What the carrier says of a call. Its end is taken in, as its webhook would have been.
     fn seen(&self, found: &CallDetails) -> Placed {
         if found.is_over() {

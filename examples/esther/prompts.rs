@@ -181,4 +181,4 @@ pub(crate) const LONGEST_AUTHOR: usize = 100;
 const LONGEST_NOTE: usize = 500;
 
 /// How often the active version is read when nobody calls.
-const AHEAD: Duration = Duration::from_secs(10);
+const AHEAD: Duration = Duration::from_secs(2);

@@ -187,6 +187,7 @@ impl Service {
         let line = VonageLine {
             vonage: vonage.clone(),
             state: Arc::clone(&stores.state),
+            prompts: prompts.clone(),
             agent: agent.handle(),
             calls: calls.clone(),
             readiness: readiness.clone(),

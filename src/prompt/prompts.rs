@@ -307,8 +307,9 @@ impl Prompts {
     }
 
     /// The version that a call speaks by that begins now: the one that it asks for, or the active
-    /// one. A store that fails or does not answer in a quarter of a second costs no call: what was
-    /// active last is taken then, or what the program ships with.
+    /// one. A store that fails or does not answer in half a second costs no call: what was active
+    /// last, as far as this node knows, is taken then, or what the program ships with. See
+    /// [`read_ahead`](Self::read_ahead).
     pub async fn for_call(&self, wanted: Option<u32>, now: Timestamp) -> Arc<PromptVersion> {
         if let Some(number) = wanted {
             match self.in_time(self.get(number, now)).await {
@@ -317,7 +318,7 @@ impl Prompts {
                     prompt_version = number,
                     "a call asks for a prompt version that is not there: it gets the active one"
                 ),
-                None => {}
+                None => return self.last_known(),
             }
         }
         let active = self.in_time(async {
@@ -328,12 +329,16 @@ impl Prompts {
             self.lock().active = Some(version.number);
             return version;
         }
+        self.last_known()
+    }
+
+    fn last_known(&self) -> Arc<PromptVersion> {
         let last = self.lock().active;
         let version = last.and_then(|number| self.known(number));
         let version = version.unwrap_or_else(|| Arc::clone(&self.shipped));
         warn!(
             prompt_version = version.number,
-            "the active prompt cannot be read: the call gets the last one that could"
+            "the prompt of a call cannot be read: it gets the last one that was active"
         );
         version
     }
@@ -407,7 +412,10 @@ impl Prompts {
             log.set(json!(activation)),
         ];
         match self.store.apply(writes, now).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.lock().active = Some(next.version);
+                Ok(true)
+            }
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => Ok(false),
             Err(error) => Err(error),
         }
@@ -534,7 +542,7 @@ const WAY_BACK: usize = 100;
 const REMEMBERED: usize = 64;
 
 /// How long a call waits: longer would be heard as silence.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -597,19 +605,22 @@ mod tests {
         let store = Arc::new(Moody::default());
         let set = |mood| *store.mood.lock().unwrap() = mood;
         let state: Arc<dyn StateStore> = Arc::clone(&store) as _;
-        let (here, fresh) = (
-            Prompts::new(Arc::clone(&state), draft("shipped")),
-            Prompts::new(Arc::clone(&state), draft("shipped")),
-        );
+        let node = || Prompts::new(Arc::clone(&state), draft("shipped"));
+        let (here, there, fresh) = (node(), node(), node());
         for words in ["one", "two"] {
             here.save(&draft(words), None, now()).await.unwrap();
         }
         here.activate(1, None, now()).await.unwrap();
         assert_eq!(here.for_call(None, now()).await.number, 1);
-        here.activate(2, None, now()).await.unwrap();
+        there.activate(2, None, now()).await.unwrap();
         for mood in [Mood::Fails, Mood::Hangs] {
             set(mood);
             assert_eq!(here.for_call(None, now()).await.number, 1, "the last known");
+            assert_eq!(
+                there.for_call(None, now()).await.number,
+                2,
+                "made active here"
+            );
             assert_eq!(here.for_call(Some(2), now()).await.number, 2, "read before");
             assert_eq!(fresh.for_call(Some(2), now()).await.number, 0, "shipped");
         }

@@ -153,6 +153,10 @@ async fn check_abandoned(next: &Esther, uuid: &str) {
     for member in ["outcome", "utterances"] {
         assert_eq!(record[member], kept[member], "{member}");
     }
+    assert!(
+        record["prompt_version"].is_string(),
+        "known from the start: {record}"
+    );
     assert_eq!(next.json("/calls/active").await, json!({"activeCalls": []}));
 }
 

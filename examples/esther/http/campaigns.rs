@@ -116,7 +116,7 @@ fn unknown() -> Problem {
 }
 
 /// Every problem, in the sentence and by itself.
-fn refused(what: &str, problems: &[String]) -> Problem {
+pub(super) fn refused(what: &str, problems: &[String]) -> Problem {
     let detail = match problems {
         [] => what.to_owned(),
         _ => format!("{what}: {}.", problems.join("; ")),

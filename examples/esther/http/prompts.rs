@@ -18,7 +18,7 @@ use novavoice::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{App, Problem, problem::Body};
+use super::{App, Problem, campaigns::refused, problem::Body};
 use crate::{
     clock::wall,
     persona,
@@ -324,15 +324,6 @@ fn placeholders() -> Vec<Value> {
         })
     })
     .collect()
-}
-
-/// Every problem, in the sentence and by itself.
-fn refused(what: &str, problems: &[String]) -> Problem {
-    let detail = match problems {
-        [] => what.to_owned(),
-        _ => format!("{what}: {}.", problems.join("; ")),
-    };
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("problems", json!(problems))
 }
 
 /// Changes of the active version that are shown.

@@ -19,11 +19,14 @@ struct Case {
 /// first words that are long, and gaps where a lead lacks something.
 pub(crate) fn warnings(version: &PromptVersion) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !version
-        .places()
-        .any(|(_, place, _)| CLOCKS.contains(&place))
-    {
-        warnings.push("nothing says what day it is: {{call.clock}} does".to_owned());
+    for way in ["inboundInstructions", "outboundInstructions"] {
+        let told = |text: &str| text == way || text == "systemPrompt";
+        let mut places = version.places().filter(|(text, _, _)| told(text));
+        if !places.any(|(_, place, _)| CLOCKS.contains(&place)) {
+            warnings.push(format!(
+                "{way}: nothing says what day it is, as {{{{call.clock}}}} does"
+            ));
+        }
     }
     let texts = &version.texts;
     for (text, words) in [
@@ -55,7 +58,7 @@ pub(crate) fn warnings(version: &PromptVersion) -> Vec<String> {
             .find(|words| !told.contains(&plain(words)));
         if let Some(missing) = missing {
             warnings.push(format!(
-                "a caller says {:?}, and nothing asks that Esther {}: {missing:?} would",
+                "a caller says {:?}, and nothing says that Esther {}: {missing:?} would",
                 case.caller, case.behaviour
             ));
         }
@@ -111,17 +114,17 @@ mod tests {
             .replace("an automated \\\nassistant", "a person")
             .replace("that you are an automated assistant", "your name");
         texts.outbound_instructions = "You rang them.".to_owned();
-        texts.inbound_instructions = String::new();
         texts.outbound_first_words = format!("Hello {{{{lead.name}}}}, {}", "well ".repeat(30));
         let version = Draft::new(texts).expect("right").as_version(1, None);
         let told = warnings(&version).join("\n");
         for expected in [
-            "nothing says what day it is",
+            "outboundInstructions: nothing says what day it is",
             "outboundFirstWords has 32 words",
             "outboundFirstWords leaves a gap where lead.name is not known",
             "a caller says",
         ] {
             assert!(told.contains(expected), "{expected:?} in {told}");
         }
+        assert!(!told.contains("inboundInstructions"), "{told}");
     }
 }
