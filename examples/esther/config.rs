@@ -206,6 +206,10 @@ impl Config {
                 .collect(),
             file: BTreeMap::new(),
         };
+        if command.stands_alone() {
+            let config = Self::read(&sources.of_logs()).map_err(WrongSettings)?;
+            return Ok((command, config));
+        }
         let mut problems = Vec::new();
         match dotenvy::dotenv_iter().and_then(Iterator::collect) {
             Ok(file) => sources.file = file,

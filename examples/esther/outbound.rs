@@ -9,7 +9,9 @@ use novavoice::{
     agent::AgentHandle,
     call::{CallId, CallStatus},
     lead::PhoneNumber,
-    outbound::{Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig},
+    outbound::{
+        Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig, pace::Turns,
+    },
     prompt::Prompts,
     state::StateStore,
     telephony::{
@@ -20,7 +22,8 @@ use novavoice::{
 
 use crate::{
     calls::Calls,
-    clock::wall,
+    clock::{real, wall},
+    heard,
     http::Readiness,
     stores::{
         Stores,
@@ -36,6 +39,7 @@ pub(crate) struct Outbound {
     /// What is asked before every call.
     pub(crate) gate: Gatekeeper,
     worker: Option<Worker>,
+    turns: Option<Turns>,
 }
 
 impl Outbound {
@@ -48,6 +52,7 @@ impl Outbound {
     ) -> Self {
         let mut settings = WorkerConfig::default();
         settings.account_rate = account_rate as f64;
+        settings.clock = wall;
         let desk = Desk {
             state: Arc::clone(&stores.state),
             leads: Arc::clone(&stores.leads),
@@ -56,6 +61,7 @@ impl Outbound {
             gate: gate.clone(),
         };
         Self {
+            turns: Some(Turns::new(Arc::clone(&stores.state), settings.account_rate)),
             worker: Some(Worker::new(desk, settings)),
             ..Self::idle(Campaigns::new(Arc::clone(&stores.state)), gate.clone())
         }
@@ -67,6 +73,19 @@ impl Outbound {
             campaigns,
             gate,
             worker: None,
+            turns: None,
+        }
+    }
+
+    /// Waits for the account's turn to place a call by hand.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come soon, or nobody can tell; then no call may be placed.
+    pub(crate) async fn turn(&self) -> Result<(), ProviderError> {
+        match &self.turns {
+            Some(turns) => turns.wait(TURN, wall).await,
+            None => Ok(()),
         }
     }
 
@@ -138,29 +157,34 @@ impl Line for VonageLine {
         Ok(call)
     }
 
-    async fn find(
-        &self,
-        to: &PhoneNumber,
-        since: Timestamp,
-    ) -> Result<Option<Placed>, ProviderError> {
-        let found = self.vonage.look_up(to, since).await?;
-        // Newest first. A call that has not begun has no time yet: it is one of the last.
-        let first = found
-            .into_iter()
-            .rev()
-            .find(|call| call.started.is_none_or(|started| started >= since));
-        Ok(first.map(|call| self.seen(&call)))
+    async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError> {
+        let mut found = self.vonage.look_up(to, since).await?;
+        // A call that has not begun has no time yet: it is one of the last.
+        found.retain(|call| call.started.is_none_or(|started| started >= since));
+        // Newest first.
+        Ok(found.iter().rev().map(|call| self.seen(call)).collect())
     }
 
     async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError> {
-        if let Some(known) = self.known(call) {
-            return Ok(Some(known));
+        let placed = match self.known(call) {
+            Some(known) => Some(known),
+            None => match self.vonage.rest(Some(call))?.get(call).await {
+                Ok(found) => Some(self.seen(&found)),
+                Err(error) if error.problem().is_some_and(|it| it.status == 404) => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let Some(mut placed) = placed else {
+            return Ok(None);
+        };
+        // The reason stood in an event alone, and that may have gone to another node.
+        if let Some(end) = &mut placed.end
+            && !end.bad_number
+            && !matches!(end.status, CallStatus::Completed | CallStatus::Voicemail)
+        {
+            end.bad_number = heard::is_bad_number(&*self.state, call).await?;
         }
-        match self.vonage.rest(Some(call))?.get(call).await {
-            Ok(found) => Ok(Some(self.seen(&found))),
-            Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Some(placed))
     }
 }
 
@@ -202,7 +226,7 @@ impl VonageLine {
     fn known(&self, call: &CallId) -> Option<Placed> {
         let (end, at) = self.vonage.end_of(call)?;
         let talked = matches!(end.status, CallStatus::Completed | CallStatus::Voicemail);
-        if talked && wall().duration_since(at) < LAST_WORDS {
+        if talked && real().duration_since(at) < LAST_WORDS {
             return None;
         }
         Some(Placed::over(
@@ -215,6 +239,8 @@ impl VonageLine {
     }
 }
 
+/// How long whoever places a call by hand waits for it.
+const TURN: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is an account by now.
 const NO_ACCOUNT: Duration = Duration::from_millis(500);
 /// How long the record of a call may take after its end.

@@ -13,23 +13,23 @@ use std::{
 use anyhow::Context;
 use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
-    agent::{AgentConfig, VoiceAgent},
+    agent::{AgentConfig, AgentHandle, VoiceAgent},
     model::SpeechModel,
     outbound::Gatekeeper,
     private::Private,
     prompt::Prompts,
     telephony::{
-        Both,
+        Both, CallProgress,
         browser::{Browser, BrowserConfig},
-        channel::ChannelTokens,
+        channel::{ChannelTokens, SpentInState},
         socket::{self, SocketConfig, Sockets},
-        vonage::{self, Vonage, VonageConfig},
+        vonage::{self, Liveness, Vonage, VonageConfig},
     },
     transcript::FanOut,
 };
 use tokio::{
     net::TcpListener,
-    sync::{oneshot, watch},
+    sync::{broadcast, oneshot, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
@@ -39,11 +39,13 @@ use crate::{
     config::{self, Config},
     follow::Follower,
     gate::Gate,
+    heard,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
     outbound::{Outbound, VonageLine},
     permission::Permission,
-    persona, placed,
+    persona,
+    placed::Placed,
     prompts::{self, Prompter},
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
@@ -81,7 +83,6 @@ impl Service {
     /// Finds the model, opens the port and puts everything together.
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let listener = listen(&config).await?;
-        let local = listener.local_addr()?;
         let (speech, stores) = tokio::join!(
             Box::pin(speech::choose(&config.speech)),
             Box::pin(Stores::open(
@@ -89,7 +90,17 @@ impl Service {
                 config.speech.region.as_deref()
             )),
         );
-        let (speech, stores) = (speech?, stores?);
+        Self::start_with(config, listener, speech?, stores?).await
+    }
+
+    /// The same at a port that is open, with a model and stores that are there.
+    pub(crate) async fn start_with(
+        config: Config,
+        listener: TcpListener,
+        speech: Speech,
+        stores: Stores,
+    ) -> anyhow::Result<Self> {
+        let local = listener.local_addr()?;
         let traces = config.traces.as_deref().map(Traces::start).transpose()?;
         Box::pin(prepare(&config, &stores)).await;
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
@@ -105,6 +116,21 @@ impl Service {
             stores,
             (recording, desk, gatekeeper),
         )
+    }
+
+    /// Watches and steers its calls.
+    pub(crate) fn agent(&self) -> AgentHandle {
+        self.agent.handle()
+    }
+
+    /// What becomes of the calls that it places.
+    pub(crate) fn progress(&self) -> broadcast::Receiver<CallProgress> {
+        self.vonage.progress()
+    }
+
+    /// What is asked before every call.
+    pub(crate) fn gatekeeper(&self) -> &Gatekeeper {
+        &self.outbound.gate
     }
 
     fn assemble(
@@ -125,6 +151,11 @@ impl Service {
             Some(secret) => ChannelTokens::derived(secret.reveal()),
             None => ChannelTokens::random(),
         };
+        // A store that does not answer in time keeps no call from its socket.
+        let tokens = match stores.are_shared() {
+            true => tokens.sharing(Arc::new(SpentInState::new(Arc::clone(&stores.state)))),
+            false => tokens,
+        };
         let max_calls = config.max_calls.min(speech.max_calls.unwrap_or(usize::MAX));
 
         let readiness = Readiness::default();
@@ -141,6 +172,9 @@ impl Service {
         settings.allow_unsigned = takes_unsigned(&config, local);
         settings.tokens = tokens.clone();
         settings.admission = gate.admission();
+        if stores.are_shared() {
+            settings.liveness = liveness(&stores);
+        }
         persona::BUSY.clone_into(&mut settings.busy_message);
         persona::APOLOGY.clone_into(&mut settings.apology);
         let vonage = Vonage::new(settings)?;
@@ -254,12 +288,22 @@ impl Service {
     /// run come to their end.
     pub(crate) async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
         let handle = self.agent.handle();
-        let placed = placed::follow(
-            self.follower.calls.clone(),
-            Arc::clone(&self.stores.calls),
-            self.vonage.progress(),
-        );
-        let placed = tokio::spawn(placed);
+        let placed = Placed {
+            calls: self.follower.calls.clone(),
+            store: Arc::clone(&self.stores.calls),
+            state: Arc::clone(&self.stores.state),
+            agent: handle.clone(),
+        };
+        let placed = tokio::spawn(placed.follow(self.vonage.progress()));
+        let listening = self.stores.are_shared().then(|| {
+            let (state, vonage) = (Arc::clone(&self.stores.state), self.vonage.clone());
+            tokio::spawn(heard::listen(
+                state,
+                vonage,
+                handle.clone(),
+                handle.subscribe(),
+            ))
+        });
         let results = self.follower.results.clone();
         let read_ahead = tokio::spawn(prompts::read_ahead(self.prompts));
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
@@ -276,7 +320,9 @@ impl Service {
             }
         });
         let (closing, mut closed) = watch::channel(());
-        let http = axum::serve(listener, self.routes).with_graceful_shutdown(async move {
+        // Made once: a bare router is copied route by route for each connection.
+        let routes = self.routes.into_make_service();
+        let http = axum::serve(listener, routes).with_graceful_shutdown(async move {
             // An error says that the sender is gone, which is as good.
             closed.changed().await.ok();
         });
@@ -332,6 +378,9 @@ impl Service {
             tracing::debug!("some connections were still open");
         }
         placed.abort();
+        if let Some(listening) = listening {
+            listening.abort();
+        }
         keeper.abort();
         read_ahead.abort();
         // An error says that the follower has ended already.
@@ -373,6 +422,21 @@ async fn reached(mut stop: watch::Receiver<Stop>, stage: Stop) {
         // Nobody can ask for it any more.
         std::future::pending::<()>().await;
     }
+}
+
+/// Calls that other nodes carry, or carried, by their records.
+fn liveness(stores: &Stores) -> Liveness {
+    let calls = Arc::clone(&stores.calls);
+    Liveness::new(move |call| {
+        let calls = Arc::clone(&calls);
+        async move {
+            match calls.get(&call).await {
+                Ok(record) => record.is_none_or(|record| record.is_live()),
+                // Rather a call too many than one that is cut.
+                Err(_) => true,
+            }
+        }
+    })
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

@@ -62,9 +62,7 @@ pub(crate) async fn choose(config: &SpeechConfig) -> anyhow::Result<Speech> {
         SpeechChoice::NovaSonic => {
             let nova = nova_sonic(config, PATIENCE_WHEN_ASKED_FOR).await;
             let nova = nova.context("SPEECH_MODEL asks for Nova Sonic, which cannot be reached")?;
-            let nova = Breaker::new(nova);
-            let circuit = nova.circuit();
-            Ok(real(config, Arc::new(nova), None, circuit))
+            Ok(alone(config, nova))
         }
         SpeechChoice::Auto => {
             let nova = nova_sonic(config, PATIENCE_OF_AUTO);
@@ -87,6 +85,13 @@ pub(crate) async fn choose(config: &SpeechConfig) -> anyhow::Result<Speech> {
             }
         }
     }
+}
+
+/// Nova Sonic as it is reached by `nova`, with nobody to take its place.
+pub(crate) fn alone(config: &SpeechConfig, nova: NovaSonic) -> Speech {
+    let nova = Breaker::new(nova);
+    let circuit = nova.circuit();
+    real(config, Arc::new(nova), None, circuit)
 }
 
 async fn nova_sonic(config: &SpeechConfig, patience: Duration) -> anyhow::Result<NovaSonic> {

@@ -54,6 +54,10 @@ impl CallerWords {
     /// The utterance and when it began, if there is one.
     pub(super) fn take(&mut self) -> Option<(Instant, String)> {
         let began = self.began.take()?;
+        if self.stopped.is_some() {
+            // All of the voice so far belongs to it. What is heard next begins other words.
+            self.unread = None;
+        }
         Some((began, std::mem::take(&mut self.text)))
     }
 }
@@ -106,6 +110,22 @@ mod tests {
         words.said(start + 9 * SECOND, "At ten.");
         let third = Some((start + 2 * SECOND, "At ten.".to_owned()));
         assert_eq!(words.take(), third);
+    }
+
+    #[test]
+    fn who_breaks_in_soon_begins_words_of_their_own() {
+        let (start, mut words) = (start(), CallerWords::default());
+        let at = |ms| start + Duration::from_millis(ms);
+        for (begins, stops) in [(0, 400), (600, 1_000)] {
+            words.voice_started(at(begins));
+            words.voice_stopped(at(stops));
+        }
+        words.said(at(1_500), "A morning is fine.");
+        assert_eq!(words.take(), Some((start, "A morning is fine.".to_owned())));
+        words.voice_started(at(3_000));
+        words.voice_stopped(at(3_700));
+        words.said(at(4_200), "No, wait.");
+        assert_eq!(words.take(), Some((at(3_000), "No, wait.".to_owned())));
     }
 
     #[test]

@@ -67,6 +67,13 @@ impl Change {
         }
     }
 
+    /// The same change, but `field` stays as it is.
+    #[must_use]
+    pub(crate) fn without(mut self, field: &str) -> Self {
+        self.fields.remove(field);
+        self
+    }
+
     /// Whether nothing is to be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -193,6 +200,24 @@ impl LeadCallStatus {
         }
     }
 
+    /// What a call makes of a lead that stood there `before`. What the lead has asked for, or
+    /// agreed to, is undone by words alone: not by a call in which nothing was said about it.
+    #[must_use]
+    pub fn after(before: Option<Self>, outcome: Outcome) -> Self {
+        use Outcome::{
+            Abandoned, Busy, Completed, DoNotCall, Failed, NoAnswer, NotInterested, Screened,
+            Voicemail, WrongNumber,
+        };
+        match (before, outcome) {
+            (
+                Some(kept @ (Self::DoNotCall | Self::Scheduled)),
+                Completed | Abandoned | Voicemail | Screened | NoAnswer | Busy | Failed,
+            )
+            | (Some(kept @ Self::DoNotCall), NotInterested | WrongNumber | DoNotCall) => kept,
+            (_, outcome) => outcome.into(),
+        }
+    }
+
     /// The status that a word names.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
@@ -232,3 +257,31 @@ fn shortened(words: &str) -> String {
 
 /// Bytes of a transcript.
 const TRANSCRIPT: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lead_keeps_what_was_agreed_until_something_else_is_said() {
+        use LeadCallStatus as Status;
+        let after = |before, outcome| Status::after(Some(before), outcome);
+        assert_eq!(after(Status::Called, Outcome::Completed), Status::Called);
+        for nothing in [Outcome::Completed, Outcome::Abandoned, Outcome::NoAnswer] {
+            assert_eq!(after(Status::DoNotCall, nothing), Status::DoNotCall);
+            assert_eq!(after(Status::Scheduled, nothing), Status::Scheduled);
+        }
+        let declined = Outcome::NotInterested;
+        assert_eq!(after(Status::DoNotCall, declined), Status::DoNotCall);
+        assert_eq!(after(Status::Scheduled, declined), Status::Called);
+        assert_eq!(
+            after(Status::DoNotCall, Outcome::Scheduled),
+            Status::Scheduled
+        );
+        assert_eq!(
+            after(Status::Scheduled, Outcome::FollowUp),
+            Status::FollowUpNeeded
+        );
+        assert_eq!(Status::after(None, Outcome::Completed), Status::Called);
+    }
+}

@@ -101,6 +101,11 @@ impl CallRecord {
         self.status == CallStatus::InProgress
     }
 
+    /// Whether anybody may say how it ended: it goes on, and nobody carries it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_live() && self.alive.is_none()
+    }
+
     /// How long it has lasted by `now`: until its end, once that is known.
     #[must_use]
     pub fn duration_at(&self, now: Timestamp) -> Duration {
@@ -139,6 +144,7 @@ impl CallRecord {
         if summary.prompt_version.is_some() {
             self.prompt_version.clone_from(&summary.prompt_version);
         }
+        self.cost_usd = summary.cost_usd.or(self.cost_usd);
     }
 
     /// Ends a call whose process died: at its last sign of life or its last line, which is

@@ -12,3 +12,5 @@ pub mod conformance;
 pub mod bedrock;
 
 pub mod vonage;
+
+pub mod words;

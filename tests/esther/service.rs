@@ -115,9 +115,14 @@ impl Launch {
         }
     }
 
+    /// Starts it, and waits for nothing.
+    pub(crate) fn begin(self) -> Begun {
+        Begun(self.spawn())
+    }
+
     /// Runs it to its end.
     pub(crate) async fn run(self) -> Ended {
-        self.spawn().ended().await
+        self.spawn().ended(PATIENCE).await
     }
 
     fn spawn(self) -> Process {
@@ -142,6 +147,26 @@ impl Launch {
     }
 }
 
+/// A process that runs.
+pub(crate) struct Begun(Process);
+
+impl Begun {
+    /// What it has printed so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.0.stdout.text()
+    }
+
+    /// Sends a signal by its name: `INT`.
+    pub(crate) async fn signal(&self, name: &str) {
+        self.0.signal(name).await;
+    }
+
+    /// Waits for its end, which may take a while.
+    pub(crate) async fn ended(self) -> Ended {
+        self.0.ended(4 * PATIENCE).await
+    }
+}
+
 struct Process {
     child: Child,
     home: Arc<TempDir>,
@@ -150,8 +175,15 @@ struct Process {
 }
 
 impl Process {
-    async fn ended(mut self) -> Ended {
-        let status = timeout(PATIENCE, self.child.wait()).await;
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs");
+        let kill = format!("kill -{name} {id}");
+        let done = Command::new("sh").args(["-c", &kill]).status().await;
+        assert!(done.expect("a shell").success(), "{kill}");
+    }
+
+    async fn ended(mut self, patience: Duration) -> Ended {
+        let status = timeout(patience, self.child.wait()).await;
         let Ok(status) = status else {
             panic!("it does not end: {}", self.stderr.text());
         };
@@ -296,15 +328,12 @@ impl Esther {
 
     /// Sends a signal by its name: `TERM`, `KILL`.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.process.child.id().expect("it runs");
-        let kill = format!("kill -{name} {id}");
-        let done = Command::new("sh").args(["-c", &kill]).status().await;
-        assert!(done.expect("a shell").success(), "{kill}");
+        self.process.signal(name).await;
     }
 
     /// Waits for its end.
     pub(crate) async fn ended(self) -> Ended {
-        self.process.ended().await
+        self.process.ended(PATIENCE).await
     }
 
     /// Asks it to stop and waits for its end.

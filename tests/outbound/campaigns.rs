@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
     call::Outcome,
-    lead::{Claimant, Lead, LeadCallStatus},
+    lead::{Change, Claimant, Guard, Lead, LeadCallStatus},
     outbound::{CampaignState, Refusal, Rules},
 };
 use serde_json::json;
@@ -327,4 +328,42 @@ async fn what_only_the_carrier_knows_ends_a_call_too() {
         (record.outcome, record.campaign),
         (Some(Outcome::NoAnswer), Some(id))
     );
+}
+
+/// What is written to a lead while somebody talks with them is not undone by the campaign.
+#[tokio::test(start_paused = true)]
+async fn what_was_agreed_in_a_call_stands_after_it() {
+    let office = Office::new();
+    let later = office.lead(0, &[Outcome::FollowUp]).await;
+    let unwilling = office.lead(1, &[Outcome::Abandoned]).await;
+    let scheduled = office.lead(2, &[Outcome::NoAnswer]).await;
+    let node = office.node();
+    let id = office.start(json!({"retries": {}})).await;
+    while office.line.calls().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let tomorrow = now() + 24 * HOUR;
+    let status = |status: LeadCallStatus| Change::new().set("call_status", status.as_str());
+    for (phone, change) in [
+        (&later, Change::new().set_time("next_attempt", tomorrow)),
+        (&unwilling, status(LeadCallStatus::DoNotCall)),
+        (&scheduled, status(LeadCallStatus::Scheduled)),
+    ] {
+        let written = office.leads.update(phone, change, Guard::Any).await;
+        written.unwrap();
+    }
+    let campaign = office.over(&id, HOUR).await;
+    node.stop().await;
+    assert_eq!(campaign.counts.done, 3);
+    let lead = async |phone| office.leads.get(phone).await.unwrap().unwrap();
+    let due = lead(&later).await;
+    let due: Timestamp = due.text("next_attempt").unwrap().parse().unwrap();
+    assert_eq!(due, tomorrow);
+    let status = async |phone| lead(phone).await.call_status();
+    assert_eq!(
+        status(&unwilling).await,
+        Some(LeadCallStatus::DoNotCall),
+        "the process died, the wish did not"
+    );
+    assert_eq!(status(&scheduled).await, Some(LeadCallStatus::Scheduled));
 }

@@ -1,6 +1,6 @@
 //! `esther leads`: looks leads up, and loads them.
 
-mod import;
+pub(crate) mod import;
 
 use std::{io, path::PathBuf};
 

@@ -6,12 +6,13 @@ use clap::{ArgMatches, FromArgMatches, Subcommand};
 
 use crate::config::Config;
 
-mod api;
+pub(crate) mod api;
 pub(crate) mod call;
 mod calls;
 mod campaign;
 mod check;
-mod leads;
+mod demo;
+pub(crate) mod leads;
 mod prompts;
 mod replay;
 pub(crate) mod serve;
@@ -21,6 +22,8 @@ pub(crate) mod serve;
 pub(crate) enum Command {
     /// Takes calls: HTTP, webhooks, media sockets and the dashboard (default)
     Serve,
+    /// Shows it all without keys and without a network: leads, a campaign of simulated calls, bookings
+    Demo(demo::Demo),
     /// Runs a recorded call journal through this build in simulated time
     Replay(replay::Replay),
     /// Says what is missing for real calls, item by item
@@ -55,10 +58,16 @@ impl Command {
         }
     }
 
+    /// Whether it needs nothing of this machine: then nothing of its settings counts.
+    pub(crate) const fn stands_alone(&self) -> bool {
+        matches!(self, Self::Demo(_))
+    }
+
     /// Does it.
     pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::Serve => on_runtime(serve::run(config)),
+            Self::Demo(demo) => on_runtime(demo.run(config)),
             Self::Replay(replay) => replay.run(&config),
             Self::Check => on_runtime(async move { check::run(&config).await }),
             Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),

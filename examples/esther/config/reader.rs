@@ -23,6 +23,16 @@ impl Sources {
         self.value(name).is_some()
     }
 
+    /// What they say about logs, of which there are none but errors unless it is said, and
+    /// nothing else.
+    pub(crate) fn of_logs(mut self) -> Self {
+        for source in [&mut self.flags, &mut self.environment] {
+            source.retain(|name, _| ["RUST_LOG", "LOG_FORMAT"].contains(&name.as_str()));
+        }
+        self.file = BTreeMap::from([("RUST_LOG".to_owned(), "error".to_owned())]);
+        self
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
         [&self.flags, &self.environment, &self.file]
             .into_iter()

@@ -149,7 +149,7 @@ impl Writer {
         let Some(lead) = self.stores.leads.get(&phone).await? else {
             return Ok(None);
         };
-        let status = status(lead.call_status(), call.summary.outcome);
+        let status = LeadCallStatus::after(lead.call_status(), call.summary.outcome);
         let mut result = CallResult::new(status, call.info.started);
         result.next_attempt = call.call_again;
         let lines = self.files.lines(&call.info.id).await?;
@@ -170,23 +170,6 @@ impl Writer {
             error = error as &dyn std::error::Error,
             "{what}"
         );
-    }
-}
-
-/// What a call makes of a lead. What the lead has asked for, or agreed to, is undone by words
-/// alone: not by a call in which nothing was said about it.
-fn status(before: Option<LeadCallStatus>, outcome: Outcome) -> LeadCallStatus {
-    use Outcome::{
-        Abandoned, Busy, Completed, DoNotCall, Failed, NoAnswer, NotInterested, Screened,
-        Voicemail, WrongNumber,
-    };
-    match (before, outcome) {
-        (
-            Some(kept @ (LeadCallStatus::DoNotCall | LeadCallStatus::Scheduled)),
-            Completed | Abandoned | Voicemail | Screened | NoAnswer | Busy | Failed,
-        )
-        | (Some(kept @ LeadCallStatus::DoNotCall), NotInterested | WrongNumber | DoNotCall) => kept,
-        (_, outcome) => outcome.into(),
     }
 }
 
@@ -238,31 +221,3 @@ const BEHIND: usize = 4_096;
 const AT_ONCE: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lead_keeps_what_was_agreed_until_something_else_is_said() {
-        use LeadCallStatus as Status;
-        let after = |before, outcome| status(Some(before), outcome);
-        assert_eq!(after(Status::Called, Outcome::Completed), Status::Called);
-        for nothing in [Outcome::Completed, Outcome::Abandoned, Outcome::NoAnswer] {
-            assert_eq!(after(Status::DoNotCall, nothing), Status::DoNotCall);
-            assert_eq!(after(Status::Scheduled, nothing), Status::Scheduled);
-        }
-        let declined = Outcome::NotInterested;
-        assert_eq!(after(Status::DoNotCall, declined), Status::DoNotCall);
-        assert_eq!(after(Status::Scheduled, declined), Status::Called);
-        assert_eq!(
-            after(Status::DoNotCall, Outcome::Scheduled),
-            Status::Scheduled
-        );
-        assert_eq!(
-            after(Status::Scheduled, Outcome::FollowUp),
-            Status::FollowUpNeeded
-        );
-        assert_eq!(status(None, Outcome::Completed), Status::Called);
-    }
-}

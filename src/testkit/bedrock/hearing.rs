@@ -21,7 +21,8 @@ pub struct Hearing(Arc<Understand>);
 type Understand = dyn Fn(Incoming<'_>) -> Option<(String, Reply)> + Send + Sync;
 
 impl Hearing {
-    /// Answers with the caller's words and the reply to them; `None` leaves both to the script.
+    /// Answers with the caller's words and the reply to them; `None` leaves both to the script,
+    /// and a sound of no words is not reported.
     #[must_use]
     pub fn new<F>(understand: F) -> Self
     where

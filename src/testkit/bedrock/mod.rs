@@ -59,7 +59,7 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_bedrockruntime::config::Credentials;
+use aws_sdk_bedrockruntime::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -74,7 +74,7 @@ pub use self::{
     hearing::{Hearing, Incoming},
     options::{
         Behaviour, Dialogue, Headers, Opening, Options, Reply, Script, Sentence, SessionScript,
-        ToolCall,
+        Then, ToolCall,
     },
     report::{Closing, End, Rule, SessionReport, Violation},
     voice::{Mark, Voice},
@@ -144,26 +144,28 @@ impl FakeBedrock {
     }
 
     /// A configuration with endpoint, region, credentials and trust, for any client of the AWS
-    /// SDK.
+    /// SDK. Nothing in it comes from the environment or a profile, so that nothing there leads
+    /// anywhere else. Asynchronous like the SDK's own loader, whose place it takes.
     ///
     /// # Panics
     ///
     /// When the SDK cannot read the certificate that was just made.
     pub async fn sdk_config(&self) -> SdkConfig {
         let options = &self.server.options;
-        aws_config::defaults(BehaviorVersion::latest())
+        let credentials = Credentials::new(
+            &options.access_key,
+            &options.secret,
+            options.session_token.clone(),
+            None,
+            "fake-bedrock",
+        );
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
             .region(Region::new(options.region.clone()))
-            .credentials_provider(Credentials::new(
-                &options.access_key,
-                &options.secret,
-                options.session_token.clone(),
-                None,
-                "fake-bedrock",
-            ))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(self.endpoint())
             .http_client(http_client(&self.ca_pem))
-            .load()
-            .await
+            .build()
     }
 
     /// Makes HTTP clients that trust this server, each with connections of its own.

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde_json::Value;
+
 use super::{
     fault::{Fault, Quirks, Refusal, When},
     hearing::Hearing,
@@ -322,6 +324,8 @@ pub struct Reply {
     pub tools: Vec<ToolCall>,
     /// What is said.
     pub sentences: Vec<Sentence>,
+    /// Takes the place of the sentences once the results are there.
+    pub then: Option<Then>,
 }
 
 impl Reply {
@@ -329,10 +333,10 @@ impl Reply {
     #[must_use]
     pub fn of<const N: usize>(sentences: [(&str, u64); N]) -> Self {
         Self {
-            tools: Vec::new(),
             sentences: sentences
                 .map(|(text, ms)| Sentence::new(text, Duration::from_millis(ms)))
                 .into(),
+            ..Self::default()
         }
     }
 
@@ -340,8 +344,8 @@ impl Reply {
     #[must_use]
     pub fn say(text: impl Into<String>, duration: Duration) -> Self {
         Self {
-            tools: Vec::new(),
             sentences: vec![Sentence::new(text, duration)],
+            ..Self::default()
         }
     }
 
@@ -353,6 +357,43 @@ impl Reply {
             arguments: arguments.into(),
         });
         self
+    }
+
+    /// Goes on with what `make` makes of the results of its tools, in the order of these: as
+    /// JSON, or as text where they are none. Without tools there is nothing to go on from.
+    #[must_use]
+    pub fn and_then<F>(mut self, make: F) -> Self
+    where
+        F: Fn(&[Value]) -> Self + Send + Sync + 'static,
+    {
+        self.then = Some(Then(Arc::new(make)));
+        self
+    }
+}
+
+/// Makes a reply from the results of tools. Equal to its own clones alone.
+#[derive(Clone)]
+pub struct Then(Arc<Make>);
+
+type Make = dyn Fn(&[Value]) -> Reply + Send + Sync;
+
+impl Then {
+    pub(super) fn make(&self, results: &[Value]) -> Reply {
+        (self.0)(results)
+    }
+}
+
+impl PartialEq for Then {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Then {}
+
+impl fmt::Debug for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Then")
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use super::{
     ear::{Ear, Heard},
     emit::{Emitter, Text},
@@ -34,8 +36,8 @@ pub(super) struct Speaker {
     finals: VecDeque<Final>,
     /// When a listener in real time would have heard everything.
     spoken_until: Option<Instant>,
-    /// Replies that wait for the results of tool uses, with the ids of these.
-    tools: Vec<(Vec<String>, Reply)>,
+    /// Replies that wait for the results of tool uses.
+    tools: Vec<Asked>,
     /// Tool uses that the rules do not know yet.
     pub(super) called: Vec<String>,
     /// Replies whose audio began.
@@ -50,6 +52,12 @@ pub(super) struct Speaker {
 enum Planned {
     Scripted,
     Given(Reply),
+}
+
+/// A reply that waits for the results of its tool uses, each under its id.
+struct Asked {
+    uses: Vec<(String, Option<Value>)>,
+    reply: Reply,
 }
 
 /// A reply whose audio is being sent.
@@ -140,7 +148,9 @@ impl Speaker {
                 self.turns += 1;
                 let turn = std::mem::take(&mut self.turn);
                 if let Some((text, reply)) = self.understand(Incoming::Speech(&turn)) {
-                    self.caller_said(&text);
+                    if !text.is_empty() {
+                        self.caller_said(&text);
+                    }
                     return self.plan(now, Planned::Given(reply));
                 }
                 let text = match self.dialogue.caller.get(self.turns - 1) {
@@ -177,13 +187,19 @@ impl Speaker {
     }
 
     /// The result of a tool call came: its reply goes on.
-    pub(super) fn tool_result(&mut self, now: Instant, id: &str) {
-        for (awaited, _) in &mut self.tools {
-            awaited.retain(|known| known != id);
+    pub(super) fn tool_result(&mut self, now: Instant, id: &str, content: &str) {
+        let mut uses = self.tools.iter_mut().flat_map(|asked| &mut asked.uses);
+        if let Some((_, result)) = uses.find(|(known, _)| known == id) {
+            let text = || Value::String(content.to_owned());
+            *result = Some(serde_json::from_str(content).unwrap_or_else(|_| text()));
         }
-        let ready = self.tools.extract_if(.., |(awaited, _)| awaited.is_empty());
-        let ready: Vec<_> = ready.map(|(_, reply)| reply).collect();
-        for reply in ready {
+        let is_ready = |asked: &mut Asked| asked.uses.iter().all(|(_, result)| result.is_some());
+        let ready: Vec<_> = self.tools.extract_if(.., is_ready).collect();
+        for Asked { uses, mut reply } in ready {
+            if let Some(then) = reply.then.take() {
+                let results: Vec<_> = uses.into_iter().filter_map(|(_, result)| result).collect();
+                reply = then.make(&results);
+            }
             self.plan(now, Planned::Given(reply));
         }
     }
@@ -305,14 +321,14 @@ impl Speaker {
         };
         let tools = std::mem::take(&mut reply.tools);
         if !tools.is_empty() {
-            let mut awaited = Vec::with_capacity(tools.len());
+            let mut uses = Vec::with_capacity(tools.len());
             for tool in tools {
                 let id = uuid::Uuid::new_v4().to_string();
                 self.emitter.tool(&tool.name, &id, &tool.arguments);
-                awaited.push(id);
+                self.called.push(id.clone());
+                uses.push((id, None));
             }
-            self.called.extend(awaited.iter().cloned());
-            self.tools.push((awaited, reply));
+            self.tools.push(Asked { uses, reply });
             return;
         }
         if reply.sentences.is_empty() {

@@ -256,14 +256,22 @@ impl Inner {
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let mut set = "SET #status = :status, outcome = :outcome, end_time = :ended, \
-             duration_seconds = :duration, #usage = :usage, updated_at = :now"
+                       duration_seconds = :duration, #usage = :usage, updated_at = :now"
             .to_owned();
-        let mut ending = self.dynamo.client().update_item();
-        if let Some(version) = &summary.prompt_version {
-            set.push_str(", prompt_version = :prompt");
-            ending = ending.expression_attribute_values(":prompt", text(version));
+        // With the end itself: whoever adds costs up reads them together.
+        if summary.cost_usd.is_some() {
+            set += ", cost_usd = :cost";
         }
-        let ended = ending
+        let cost = summary
+            .cost_usd
+            .map(|cost| AttributeValue::N(cost.to_string()));
+        if summary.prompt_version.is_some() {
+            set += ", prompt_version = :prompt";
+        }
+        let mut ending = self
+            .dynamo
+            .client()
+            .update_item()
             .table_name(&self.table)
             .key(item::KEY, text(&item::key(call)))
             .update_expression(set)
@@ -277,9 +285,14 @@ impl Inner {
             .expression_attribute_values(":duration", item::seconds(summary.duration))
             .expression_attribute_values(":usage", item::usage(summary.usage))
             .expression_attribute_values(":now", text(&time(clock::wall())))
-            .expression_attribute_values(":node", text(&self.node))
-            .send()
-            .await;
+            .expression_attribute_values(":node", text(&self.node));
+        if let Some(cost) = cost {
+            ending = ending.expression_attribute_values(":cost", cost);
+        }
+        if let Some(version) = &summary.prompt_version {
+            ending = ending.expression_attribute_values(":prompt", text(version));
+        }
+        let ended = ending.send().await;
         match ended.map_err(|error| failure(PROVIDER, error)) {
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => {
                 debug!(call_id = %call, "the call went on at another node, so it has not ended");

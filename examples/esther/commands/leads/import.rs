@@ -28,6 +28,14 @@ struct Report {
 }
 
 impl Import {
+    /// Loads these files.
+    pub(crate) const fn of(files: Vec<PathBuf>) -> Self {
+        Self {
+            files,
+            dry_run: false,
+        }
+    }
+
     pub(crate) async fn run(self, store: &dyn LeadStore) -> anyhow::Result<()> {
         let mut report = Report::default();
         for path in &self.files {

@@ -132,7 +132,7 @@ impl Session {
                     self.speaker.interactive(now, &text);
                 }
             }
-            Accepted::ToolResult { id, .. } => self.speaker.tool_result(now, &id),
+            Accepted::ToolResult { id, content } => self.speaker.tool_result(now, &id, &content),
             Accepted::AudioEnded => {
                 if let Some(breach) = self.pace.end(now, &self.options) {
                     self.note(breach);

@@ -211,6 +211,37 @@ async fn a_tool_call_waits_for_its_result() {
 }
 
 #[tokio::test]
+async fn a_reply_may_be_made_from_the_results_of_its_tools() {
+    let told = |results: &[Value]| {
+        let at = results[0]["at"].as_str().unwrap_or_default();
+        let all = format!("It is booked for {at}, {}.", results[1]["who"]);
+        Reply::say(all, Duration::from_millis(200))
+    };
+    let reply = Reply::default().after_tool("book", "{}");
+    let reply = reply.after_tool("look_up", "{}").and_then(told);
+    let fake = scripted(SessionScript::converse(Dialogue::answering([reply]))).await;
+    let mut raw = Raw::open(&fake).await;
+    raw.speak(SHORT).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let events = raw
+            .until(|event| event["event"]["contentEnd"]["stopReason"] == "TOOL_USE")
+            .await;
+        let call = &events[events.len() - 2]["event"]["toolUse"];
+        ids.push(call["toolUseId"].as_str().unwrap().to_owned());
+    }
+    // The last one first: they are told apart all the same.
+    raw.send_all(tool_block("t1", &ids[1], r#"{"who":7}"#))
+        .await;
+    raw.send_all(tool_block("t2", &ids[0], r#"{"at":"noon"}"#))
+        .await;
+    raw.until(says("It is booked for noon, 7.")).await;
+    raw.until(ends_turn).await;
+    raw.close().await;
+    assert_eq!(fake.violations(), []);
+}
+
+#[tokio::test]
 async fn a_test_can_play_the_service_by_hand() {
     let fake = scripted(SessionScript::by_hand()).await;
     let mut raw = Raw::open(&fake).await;

@@ -185,7 +185,7 @@ fn doubled_captions_and_doubly_encoded_calls_are_as_asked_for() {
         .unwrap();
     assert_eq!(call["content"], r#""{\"a\":1}""#);
     let id = call["toolUseId"].as_str().unwrap().to_owned();
-    stage.speaker.tool_result(stage.now, &id);
+    stage.speaker.tool_result(stage.now, &id, "{}");
     stage.hear(100, 0);
     let ids: Vec<_> = stage
         .said
@@ -224,10 +224,10 @@ fn calls_that_come_together_and_twice_are_as_asked_for() {
         let mut said = stage.said.iter();
         said.any(|(_, event)| event["event"]["textOutput"]["content"] == "Yes.")
     };
-    stage.speaker.tool_result(stage.now, &ids[2]);
+    stage.speaker.tool_result(stage.now, &ids[2], "{}");
     stage.hear(100, 0);
     assert!(!speaks(&stage));
-    stage.speaker.tool_result(stage.now, &ids[0]);
+    stage.speaker.tool_result(stage.now, &ids[0], "{}");
     stage.hear(100, 0);
     assert!(speaks(&stage));
 }

@@ -9,9 +9,7 @@ async fn refused_with(fake: &FakeBedrock, credentials: Credentials) -> String {
         .sdk_config()
         .await
         .into_builder()
-        .credentials_provider(
-            aws_sdk_bedrockruntime::config::SharedCredentialsProvider::new(credentials),
-        )
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
     let error = Raw::open_on(&Client::new(&config), NOVA_2, &opening())
         .await
