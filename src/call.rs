@@ -167,6 +167,15 @@ impl CallInfo {
             greeting: None,
         }
     }
+
+    /// What the records of a call say in place of a version that had texts of its own.
+    pub const OWN_PROMPT: &'static str = "custom";
+
+    /// Whether this call replaces anything that the agent would be told.
+    #[must_use]
+    pub const fn has_own_prompt(&self) -> bool {
+        self.instructions.is_some() || self.greeting.is_some()
+    }
 }
 
 /// What a leg can do beyond carrying audio.
@@ -294,6 +303,8 @@ pub struct CallSummary {
     pub usage: crate::model::Usage,
     /// What they cost in US dollars, where prices are known.
     pub cost_usd: Option<f64>,
+    /// The version of the prompt, where prompts have versions; `custom` where the call had its own.
+    pub prompt_version: Option<String>,
 }
 
 impl CallSummary {
@@ -307,6 +318,7 @@ impl CallSummary {
             duration,
             usage: crate::model::Usage::default(),
             cost_usd: None,
+            prompt_version: None,
         }
     }
 }

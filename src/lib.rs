@@ -116,6 +116,12 @@
 //!
 //! They run beside the call, and the model gets exactly one answer to each use; see [`tool`].
 //!
+//! # Prompts
+//!
+//! [`prompt`] keeps what an agent is told and says in versions that are changed without a restart,
+//! with the fields of a lead as typed placeholders. The builder's
+//! [`prompt_from`](agent::VoiceAgentBuilder::prompt_from) looks one up for each call.
+//!
 //! # Writing a provider
 //!
 //! Legs and sessions are values: a [`Duplex`](duplex::Duplex) of two bounded channels. Make a
@@ -197,6 +203,8 @@ pub mod state;
 pub mod outbound;
 
 pub mod booking;
+
+pub mod prompt;
 
 pub mod agent;
 

@@ -18,6 +18,7 @@ mod permission;
 mod persona;
 mod placed;
 mod preview;
+mod prompts;
 mod service;
 mod signals;
 mod speech;

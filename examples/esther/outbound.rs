@@ -12,6 +12,7 @@ use novavoice::{
     outbound::{
         Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig, pace::Turns,
     },
+    prompt::Prompts,
     state::StateStore,
     telephony::{
         DialOptions, Telephony,
@@ -24,7 +25,10 @@ use crate::{
     clock::{real, wall},
     heard,
     http::Readiness,
-    stores::{Stores, answering},
+    stores::{
+        Stores,
+        answering::{self, Wishes},
+    },
 };
 
 /// What steers campaigns. Cheap to clone; clones share everything.
@@ -112,6 +116,7 @@ impl Outbound {
 pub(crate) struct VonageLine {
     pub(crate) vonage: Vonage,
     pub(crate) state: Arc<dyn StateStore>,
+    pub(crate) prompts: Prompts,
     pub(crate) agent: AgentHandle,
     pub(crate) calls: Calls,
     pub(crate) readiness: Readiness,
@@ -132,9 +137,14 @@ impl Line for VonageLine {
         if busy || self.readiness.is_draining() {
             return Err(later("there is no free line"));
         }
-        let kept = answering::keep(&*self.state, &order.to, order.voicemail, wall()).await;
+        self.find_prompt(order).await?;
+        let wishes = Wishes {
+            voicemail: order.voicemail,
+            prompt_version: order.prompt_version.clone(),
+        };
+        let kept = answering::keep(&*self.state, &order.to, &wishes, wall()).await;
         kept.map_err(|error| later("the store does not answer").with_source(error))?;
-        // What is said comes from the persona, which meets the lead when somebody answers.
+        // What is said comes from the prompt, which meets the lead when somebody answers.
         let mut options = DialOptions::default();
         options.detect_machines = true;
         let call = self.vonage.dial(&order.to, options).await?.id;
@@ -185,6 +195,23 @@ fn later(why: &str) -> ProviderError {
 }
 
 impl VonageLine {
+    /// Reads what the call is to say before it is placed: somebody who answers must not hear
+    /// anything else because the store fails then.
+    async fn find_prompt(&self, order: &Order) -> Result<(), ProviderError> {
+        let Some(version) = &order.prompt_version else {
+            return Ok(());
+        };
+        let found = match version.parse() {
+            Ok(number) => self.prompts.get(number, wall()).await,
+            Err(_) => Ok(None),
+        };
+        match found {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(later("the version of the prompt is not there")),
+            Err(error) => Err(later("the prompt cannot be read").with_source(error)),
+        }
+    }
+
     /// What the carrier says of a call. Its end is taken in, as its webhook would have been.
     fn seen(&self, found: &CallDetails) -> Placed {
         if found.is_over() {

@@ -13,10 +13,11 @@ use std::{
 use anyhow::Context;
 use axum::{Router, http::Uri, serve::ListenerExt};
 use novavoice::{
-    agent::{AgentConfig, AgentHandle, Prompt, VoiceAgent},
+    agent::{AgentConfig, AgentHandle, VoiceAgent},
     model::SpeechModel,
     outbound::Gatekeeper,
     private::Private,
+    prompt::Prompts,
     telephony::{
         Both, CallProgress,
         browser::{Browser, BrowserConfig},
@@ -46,6 +47,7 @@ use crate::{
     permission::Permission,
     persona,
     placed::Placed,
+    prompts::{self, Prompter},
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
     tools::{Desk, Judged},
@@ -67,6 +69,7 @@ pub(crate) struct Service {
     recording: Recording,
     outbound: Outbound,
     office: Office,
+    prompts: Prompts,
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
@@ -188,6 +191,11 @@ impl Service {
         settings.max_sessions = speech.max_sessions;
         settings.prices = speech.prices;
         settings.journals = config.journals.folder;
+        let prompts = prompts::open(&stores.state);
+        let prompter = Prompter {
+            prompts: prompts.clone(),
+            calls: Arc::clone(&stores.calls),
+        };
         let agent = VoiceAgent::builder()
             .telephony(Both(vonage.clone(), browser.clone()))
             .model(speech.model)
@@ -197,11 +205,7 @@ impl Service {
             })
             .leads(Acquaintance::new(&stores))
             .tools(desk.tools())
-            .prompt(|call, lead| {
-                Prompt::new(persona::instructions(call, lead))
-                    .with_greeting(persona::greeting(call))
-                    .with_answering(persona::answering(lead))
-            })
+            .prompt_from(move |call, lead| prompter.clone().prompt(call, lead))
             .config(settings)
             .build();
         gate.open(agent.handle());
@@ -221,6 +225,7 @@ impl Service {
         let line = VonageLine {
             vonage: vonage.clone(),
             state: Arc::clone(&stores.state),
+            prompts: prompts.clone(),
             agent: agent.handle(),
             calls: calls.clone(),
             readiness: readiness.clone(),
@@ -245,6 +250,7 @@ impl Service {
             account: Arc::new(Mutex::new(config.vonage)),
             permission: Permission::of(&gatekeeper),
             outbound: outbound.clone(),
+            prompts: prompts.clone(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
@@ -274,6 +280,7 @@ impl Service {
             recording,
             outbound,
             office: desk.office,
+            prompts,
             results: written,
             readiness,
             address,
@@ -303,6 +310,7 @@ impl Service {
             ))
         });
         let results = self.follower.results.clone();
+        let read_ahead = tokio::spawn(prompts::read_ahead(self.prompts));
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
         let office = tokio::spawn(self.office.work());
         let (over, told) = oneshot::channel();
@@ -382,6 +390,7 @@ impl Service {
         keeper.abort();
         // What it has not sent, the next process sends.
         office.abort();
+        read_ahead.abort();
         // An error says that the follower has ended already.
         over.send(()).ok();
         // Every result is handed in once the follower has ended, and written once they are.

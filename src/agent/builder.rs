@@ -1,6 +1,6 @@
 //! Puts an agent together; a missing part is a compile error.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use super::{AgentConfig, DetectorFn, Parts, Prompt, PromptFn, Quota, Shared, VoiceAgent};
 use crate::{
@@ -37,7 +37,8 @@ impl VoiceAgent<(), (), transcript::Discard, lead::Discard> {
             leads: lead::Discard,
             config: AgentConfig::default(),
             prompt: Box::new(|_, _| {
-                Prompt::new("You are a friendly assistant on the phone. Keep replies short.")
+                let prompt = "You are a friendly assistant on the phone. Keep replies short.";
+                Box::pin(ready(Prompt::new(prompt)))
             }),
             tools: Tools::default(),
             detector: Box::new(vad::default_detector),
@@ -150,7 +151,19 @@ impl<T, M, S, L> VoiceAgentBuilder<T, M, S, L> {
         mut self,
         prompt: impl Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync + 'static,
     ) -> Self {
-        self.prompt = Box::new(prompt);
+        self.prompt = Box::new(move |call, lead| Box::pin(ready(prompt(&call, lead.as_ref()))));
+        self
+    }
+
+    /// The same with a prompt that is looked up. The call waits for it, in silence: bound its time.
+    pub fn prompt_from<F>(
+        mut self,
+        prompt: impl Fn(CallInfo, Option<Lead>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Prompt> + Send + 'static,
+    {
+        self.prompt = Box::new(move |call, lead| Box::pin(prompt(call, lead)));
         self
     }
 

@@ -55,7 +55,11 @@ where
 
     let began = clock::now();
     let lead = look_up(&parts.leads, parts.config.lead_lookup, &info).await;
-    let prompt = (parts.prompt)(&info, lead.as_ref());
+    let prompt = (parts.prompt)(info.clone(), lead.clone()).await;
+    let prompt_version = match info.has_own_prompt() {
+        true => Some(CallInfo::OWN_PROMPT.to_owned()),
+        false => prompt.version,
+    };
     let mut seed = SessionSeed::new(
         info.id.clone(),
         info.instructions.clone().unwrap_or(prompt.instructions),
@@ -112,6 +116,7 @@ where
         clock::now().saturating_duration_since(began),
     );
     summary.usage = stats.usage;
+    summary.prompt_version = prompt_version;
     let day = info.started.to_zoned(jiff::tz::TimeZone::UTC).date();
     let prices = parts.config.prices.as_ref().and_then(|list| list.on(day));
     summary.cost_usd = prices.map(|prices| prices.cost(stats.usage));

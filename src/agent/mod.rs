@@ -1,6 +1,12 @@
 //! The shell around the core: takes calls, runs them, and lets others watch.
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -81,7 +87,8 @@ struct Parts<M, S, L> {
     quota: Arc<Quota>,
 }
 
-type PromptFn = Box<dyn Fn(&CallInfo, Option<&Lead>) -> Prompt + Send + Sync>;
+type PromptFn = Box<dyn Fn(CallInfo, Option<Lead>) -> Prompting + Send + Sync>;
+type Prompting = Pin<Box<dyn Future<Output = Prompt> + Send>>;
 type DetectorFn = Box<dyn Fn() -> Box<dyn VoiceDetector> + Send + Sync>;
 
 /// How an agent behaves. Start from [`AgentConfig::default`] and assign what differs.
@@ -151,6 +158,8 @@ pub struct Prompt {
     pub voice: Option<String>,
     /// Only these of the agent's tools, by name. `None`: all.
     pub tools: Option<Vec<String>>,
+    /// The version of these texts, for the records of calls. `None`: they have none.
+    pub version: Option<String>,
 }
 
 impl Prompt {
@@ -162,6 +171,7 @@ impl Prompt {
             answering: None,
             voice: None,
             tools: None,
+            version: None,
         }
     }
 
@@ -183,6 +193,13 @@ impl Prompt {
     #[must_use]
     pub fn with_voice(mut self, voice: impl Into<String>) -> Self {
         self.voice = Some(voice.into());
+        self
+    }
+
+    /// Says which version these texts are of.
+    #[must_use]
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
         self
     }
 

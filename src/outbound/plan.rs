@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Attempts, NeverOpen, Retries, Rules, Window};
 use crate::{call::Outcome, lead::LeadFilter};
@@ -35,8 +35,13 @@ pub struct Plan {
     /// What a day may cost. Default: no limit.
     #[serde(default)]
     pub budget: Budget,
-    /// The version of the prompt. Default: the active one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The version of the prompt, for every call of it. Default: the one that is active when a
+    /// call begins.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number_or_text"
+    )]
     pub prompt_version: Option<String>,
 }
 
@@ -211,6 +216,20 @@ impl Plan {
     }
 }
 
+/// Versions are numbers, and may be written as texts.
+fn number_or_text<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "promptVersion is a number")]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    Ok(Option::deserialize(reader)?.map(|written| match written {
+        Written::Number(number) => number.to_string(),
+        Written::Text(text) => text,
+    }))
+}
+
 const HOUR: f64 = 3_600.0;
 const MAX_NAME: usize = 200;
 const MAX_RATE: f64 = 1_000.0;
@@ -246,6 +265,10 @@ mod tests {
         let plan: Plan = serde_json::from_value(whole.clone()).unwrap();
         assert_eq!(plan.problems(), []);
         assert_eq!(serde_json::to_value(&plan).unwrap(), whole);
+        let mut numbered = whole;
+        numbered["promptVersion"] = 4.into();
+        let again: Plan = serde_json::from_value(numbered).unwrap();
+        assert_eq!(again, plan);
     }
 
     #[test]
@@ -266,6 +289,7 @@ mod tests {
             json!({"name": "x", "pacing": {"maxConcurrent": 0}}),
             json!({"name": "x", "voicemail": "shout"}),
             json!({"name": "x", "filters": {}}),
+            json!({"name": "x", "promptVersion": [4]}),
         ] {
             assert!(
                 serde_json::from_value::<Plan>(unreadable.clone()).is_err(),

@@ -45,6 +45,8 @@ pub struct CallRecord {
     pub owner: Option<String>,
     /// The campaign that dialled.
     pub campaign: Option<String>,
+    /// The version of the prompt, or `custom` where the call had its own.
+    pub prompt_version: Option<String>,
     /// How fast the agent answered.
     #[serde(flatten, serialize_with = "flat")]
     pub latency: Option<Latency>,
@@ -84,6 +86,7 @@ impl CallRecord {
             cost_usd: None,
             owner: None,
             campaign: None,
+            prompt_version: None,
             latency: None,
             file: None,
             alive: None,
@@ -138,6 +141,9 @@ impl CallRecord {
         self.ended = Some(summary.ended);
         self.duration = Some(summary.duration);
         self.usage = summary.usage;
+        if summary.prompt_version.is_some() {
+            self.prompt_version.clone_from(&summary.prompt_version);
+        }
         self.cost_usd = summary.cost_usd.or(self.cost_usd);
     }
 
@@ -165,6 +171,7 @@ impl CallRecord {
         set(&mut self.cost_usd, &note.cost_usd);
         set(&mut self.owner, &note.owner);
         set(&mut self.campaign, &note.campaign);
+        set(&mut self.prompt_version, &note.prompt_version);
         set(&mut self.latency, &note.latency);
         set(&mut self.file, &note.file);
         set(&mut self.alive, &note.alive);
@@ -200,6 +207,8 @@ pub struct CallNote {
     pub owner: Option<String>,
     /// The campaign that dialled.
     pub campaign: Option<String>,
+    /// The version of the prompt.
+    pub prompt_version: Option<String>,
     /// How fast the agent answered.
     pub latency: Option<Latency>,
     /// The transcript file.
@@ -339,6 +348,7 @@ mod tests {
                 "cost_usd": null,
                 "owner_alias": null,
                 "campaign": null,
+                "prompt_version": null,
                 "reply_count": 2,
                 "reply_latency_ms": 500.0,
                 "reply_latency_max_ms": 600.0,

@@ -20,6 +20,7 @@
 //! | `usage` | object | tokens, see [`Usage`](crate::model::Usage) |
 //! | `cost_usd` | number | what the model cost |
 //! | `owner_alias`, `campaign` | string | whose lead it was, and which campaign dialled |
+//! | `prompt_version` | string | the version of the prompt; `custom` for a call with its own |
 //! | `reply_count`, `reply_latency_ms`, `reply_latency_max_ms` | number | see [`Latency`] |
 //! | `md_file_path` | string | the transcript file |
 //! | `alive_at` | string | when a process last said that it carries the call |

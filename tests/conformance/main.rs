@@ -11,6 +11,7 @@
 mod calendar;
 mod lead;
 mod model;
+mod prompts;
 mod record;
 mod state;
 mod telephony;

@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// The number of a lead, as the carrier writes it.
-fn number(lead: usize) -> String {
+pub(crate) fn number(lead: usize) -> String {
     format!("1212555{:04}", 110 + lead)
 }
 
 /// A zone where today is no holiday: in these two it is never the same day.
-fn zone() -> &'static str {
+pub(crate) fn zone() -> &'static str {
     let is_open = |zone: &&str| {
         let zone = TimeZone::get(zone).expect("a zone");
         federal_holiday(zone.to_datetime(Timestamp::now()).date()).is_none()
@@ -57,7 +57,7 @@ fn stores(launch: Launch) -> Launch {
 }
 
 /// A campaign that calls at any hour, and everybody once.
-fn plan(concurrent: u32) -> Value {
+pub(crate) fn plan(concurrent: u32) -> Value {
     json!({
         "name": "Autumn",
         "window": {
@@ -69,7 +69,7 @@ fn plan(concurrent: u32) -> Value {
     })
 }
 
-async fn created(esther: &Esther, plan: &Value) -> String {
+pub(crate) async fn created(esther: &Esther, plan: &Value) -> String {
     let answer = Answer::to(esther.request("POST", "/campaigns").json(plan)).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let id = answer.json()["id"].as_str().expect("an id").to_owned();
@@ -77,13 +77,13 @@ async fn created(esther: &Esther, plan: &Value) -> String {
     id
 }
 
-async fn steer(esther: &Esther, id: &str, verb: &str) -> Value {
+pub(crate) async fn steer(esther: &Esther, id: &str, verb: &str) -> Value {
     let answer = esther.post(&format!("/campaigns/{id}/{verb}")).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
-async fn finished(esther: &Esther, id: &str) -> Value {
+pub(crate) async fn finished(esther: &Esther, id: &str) -> Value {
     let path = format!("/campaigns/{id}");
     until("the end of the campaign", async || {
         let campaign = esther.json(&path).await;

@@ -58,7 +58,11 @@ async fn what_was_published_survives_a_kill_and_the_next_start_closes_the_file()
     let path = folder.join(&torn.name);
     let mut text = torn.text.clone();
     text.push_str("\n[2026-06-2");
+    let written = path.metadata().and_then(|about| about.modified());
     fs::write(&path, text).expect("writable");
+    // They were written before the death, not by us after it.
+    let file = fs::File::options().write(true).open(&path).expect("a file");
+    file.set_modified(written.expect("a time")).expect("a time");
 
     let next = Launch::local().home(&home).start().await;
     let closed = Transcript::find(&folder, &phone.id);

@@ -71,7 +71,7 @@ pub(crate) async fn check_metrics(esther: &Esther) {
 }
 
 /// What the contract lists, as far as it is served.
-const ROUTES: [(&str, &str); 31] = [
+const ROUTES: [(&str, &str); 38] = [
     ("get", "/health"),
     ("get", "/up"),
     ("get", "/ready"),
@@ -99,6 +99,13 @@ const ROUTES: [(&str, &str); 31] = [
     ("post", "/campaigns/{id}/start"),
     ("post", "/campaigns/{id}/pause"),
     ("post", "/campaigns/{id}/resume"),
+    ("get", "/prompts"),
+    ("post", "/prompts"),
+    ("get", "/prompts/active"),
+    ("get", "/prompts/{version}"),
+    ("post", "/prompts/{version}/activate"),
+    ("post", "/prompts/rollback"),
+    ("post", "/prompts/preview"),
     ("get", "/channels"),
     ("post", "/channels"),
     ("get", "/configure"),

@@ -24,6 +24,7 @@ mod nodes;
 mod nova;
 mod outbound;
 mod program;
+mod prompts;
 mod records;
 mod replay;
 mod service;

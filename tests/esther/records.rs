@@ -26,7 +26,7 @@ fn sqlite() -> Launch {
 }
 
 /// A process on tables of this server.
-fn on(server: &Server) -> Launch {
+pub(crate) fn on(server: &Server) -> Launch {
     Launch::local()
         .set("AWS_ENDPOINT_URL_DYNAMODB", server.url())
         .set("CALL_RECORDS_TABLE", server.table("calls"))
@@ -153,6 +153,10 @@ async fn check_abandoned(next: &Esther, uuid: &str) {
     for member in ["outcome", "utterances"] {
         assert_eq!(record[member], kept[member], "{member}");
     }
+    assert!(
+        record["prompt_version"].is_string(),
+        "known from the start: {record}"
+    );
     assert_eq!(next.json("/calls/active").await, json!({"activeCalls": []}));
 }
 

@@ -134,6 +134,9 @@ impl Show {
             println!("Outcome   {}", outcome.as_str());
         }
         println!("Duration  {} s", seconds(call.duration_at(wall())));
+        if let Some(version) = &call.prompt_version {
+            println!("Prompt    {version}");
+        }
         if let Some(cost) = call.cost_usd {
             println!("Cost      {cost:.4} USD");
         }

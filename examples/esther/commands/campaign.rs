@@ -20,6 +20,7 @@ use crate::{
     clock::wall,
     config::Config,
     preview::Preview,
+    prompts,
     stores::{self, Stores},
 };
 
@@ -118,7 +119,14 @@ impl Which {
         campaigns: &Campaigns,
     ) -> anyhow::Result<()> {
         let plan = match self.plan()? {
-            Some((_, plan)) => plan,
+            Some((_, mut plan)) => {
+                let prompts = prompts::open(&stores.state);
+                let problem = prompts::problem_of(&prompts, &mut plan).await;
+                if let Some(problem) = problem.context("the store of prompts")? {
+                    return Err(WrongUsage(format!("{}: {problem}", self.campaign)).into());
+                }
+                plan
+            }
             None => {
                 let kept = campaigns.get(&self.campaign, wall()).await.context(STORE)?;
                 kept.with_context(|| unknown(&self.campaign))?.plan

@@ -13,6 +13,7 @@ mod campaign;
 mod check;
 mod demo;
 pub(crate) mod leads;
+mod prompts;
 mod replay;
 pub(crate) mod serve;
 
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Previews, runs and steers campaigns
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Looks at the versions of the prompt, saves and steers them
+    #[command(subcommand)]
+    Prompts(prompts::Prompts),
     /// Places one call, follows what is said, and ends with its outcome
     Call(call::Call),
 }
@@ -68,6 +72,9 @@ impl Command {
             Self::Check => on_runtime(async move { check::run(&config).await }),
             Self::Calls(calls) => on_runtime(async move { calls::run(calls, &config).await }),
             Self::Leads(leads) => on_runtime(async move { leads::run(leads, &config).await }),
+            Self::Prompts(prompts) => {
+                on_runtime(async move { prompts::run(prompts, &config).await })
+            }
             Self::Campaign(campaign) => on_runtime(campaign.run(config)),
             Self::Call(call) => on_runtime(call.run(config)),
         }

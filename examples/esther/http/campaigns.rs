@@ -12,7 +12,7 @@ use novavoice::{
 use serde_json::{Value, json};
 
 use super::{App, Problem, problem::Body};
-use crate::{clock::wall, preview::Preview};
+use crate::{clock::wall, preview::Preview, prompts};
 
 /// `GET /campaigns`
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
@@ -29,11 +29,13 @@ pub(super) async fn create(
     if !body.is_object() {
         return Err(refused("The body is not a JSON object.", &[]));
     }
-    let plan: Plan = serde_json::from_value(body).map_err(|wrong| {
+    let mut plan: Plan = serde_json::from_value(body).map_err(|wrong| {
         let wrong = shortened(&wrong.to_string());
         refused("The campaign cannot be read", &[wrong])
     })?;
-    let problems: Vec<_> = plan.problems().iter().map(ToString::to_string).collect();
+    let mut problems: Vec<_> = plan.problems().iter().map(ToString::to_string).collect();
+    let version = prompts::problem_of(&app.prompts, &mut plan).await;
+    problems.extend(version.map_err(|error| Problem::of_store(&error))?);
     if !problems.is_empty() {
         return Err(refused("The campaign cannot be", &problems));
     }
@@ -114,7 +116,7 @@ fn unknown() -> Problem {
 }
 
 /// Every problem, in the sentence and by itself.
-fn refused(what: &str, problems: &[String]) -> Problem {
+pub(super) fn refused(what: &str, problems: &[String]) -> Problem {
     let detail = match problems {
         [] => what.to_owned(),
         _ => format!("{what}: {}.", problems.join("; ")),

@@ -9,6 +9,7 @@ mod dial;
 mod leads;
 mod page;
 mod problem;
+mod prompts;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use novavoice::{
     agent::AgentHandle,
     lead::LeadStore,
     model::breaker::Circuit,
+    prompt::Prompts,
     record::CallStore,
     telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
@@ -90,6 +92,8 @@ pub(crate) struct App {
     pub(crate) permission: Permission,
     /// Campaigns.
     pub(crate) outbound: Outbound,
+    /// What Esther says, in versions.
+    pub(crate) prompts: Prompts,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether new calls are taken.
@@ -141,6 +145,12 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/campaigns/{id}/start", post(campaigns::start))
         .route("/campaigns/{id}/pause", post(campaigns::pause))
         .route("/campaigns/{id}/resume", post(campaigns::resume))
+        .route("/prompts", get(prompts::list).post(prompts::save))
+        .route("/prompts/active", get(prompts::active))
+        .route("/prompts/preview", post(prompts::preview))
+        .route("/prompts/rollback", post(prompts::roll_back))
+        .route("/prompts/{version}", get(prompts::show))
+        .route("/prompts/{version}/activate", post(prompts::activate))
         .route("/channels", get(channels::list).post(channels::create))
         .route("/configure", get(configure::show).post(configure::change))
         .merge(page::routes())

@@ -6,6 +6,7 @@ mod campaigns;
 mod configure;
 mod dial;
 mod leads;
+mod prompts;
 
 use axum::{
     body::{Body, Bytes},
@@ -40,7 +41,7 @@ use crate::calls::tests::{NOW, info, line, summary};
 const TOKEN: &str = "a-token-for-tests";
 
 /// Guarded paths with the methods they take, as the documents name them.
-const GUARDED: [(&str, &str); 27] = [
+const GUARDED: [(&str, &str); 34] = [
     ("GET", "/"),
     ("GET", "/app.js"),
     ("GET", "/metrics"),
@@ -64,6 +65,13 @@ const GUARDED: [(&str, &str); 27] = [
     ("POST", "/campaigns/a-campaign/start"),
     ("POST", "/campaigns/a-campaign/pause"),
     ("POST", "/campaigns/a-campaign/resume"),
+    ("GET", "/prompts"),
+    ("POST", "/prompts"),
+    ("GET", "/prompts/active"),
+    ("GET", "/prompts/0"),
+    ("POST", "/prompts/0/activate"),
+    ("POST", "/prompts/preview"),
+    ("POST", "/prompts/rollback"),
     ("GET", "/channels"),
     ("POST", "/channels"),
     ("GET", "/configure"),
@@ -145,6 +153,7 @@ fn fixture(token: Option<&str>) -> App {
         vonage: Vonage::new(VonageConfig::default()).expect("a right configuration"),
         account: Arc::new(Mutex::new(crate::config::tests::defaults().vonage)),
         permission: Permission::always(),
+        prompts: crate::prompts::open(&(Arc::new(MemoryState::new()) as Arc<dyn StateStore>)),
         metrics: Arc::default(),
         readiness: Readiness::default(),
     }
@@ -323,7 +332,8 @@ async fn the_document_names_every_route_that_exists() {
                 method.clone(),
                 path.replace("{uuid}", "a-call")
                     .replace("{phone}", "2125550101")
-                    .replace("{id}", "a-campaign"),
+                    .replace("{id}", "a-campaign")
+                    .replace("{version}", "0"),
             ));
         }
     }

@@ -15,7 +15,10 @@ use novavoice::{
 };
 use serde_json::{Value, json};
 
-use super::{Stores, answering};
+use super::{
+    Stores,
+    answering::{self, Wishes},
+};
 use crate::clock::wall;
 
 /// A store of leads whose answers to [`get`](LeadStore::get) also hold the history of calls, in
@@ -44,19 +47,23 @@ impl Acquaintance {
     /// never stored with the lead.
     pub(crate) const VOICEMAIL: &'static str = "voicemail_policy";
 
-    async fn voicemail(&self, phone: &PhoneNumber) -> Option<Value> {
+    /// The version of the prompt by which a campaign's call to them speaks, never stored with the
+    /// lead.
+    pub(crate) const PROMPT: &'static str = "prompt_version";
+
+    async fn wishes(&self, phone: &PhoneNumber) -> Option<Wishes> {
         let found = answering::find(&*self.state, phone, wall());
         match tokio::time::timeout(PATIENCE, found).await {
-            Ok(Ok(found)) => found.map(|voicemail| json!(voicemail)),
+            Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "what a call does about a machine cannot be looked up"
+                    "what a campaign wants of a call cannot be looked up"
                 );
                 None
             }
             Err(_) => {
-                tracing::warn!("looking up what a call does about a machine takes too long");
+                tracing::warn!("looking up what a campaign wants of a call takes too long");
                 None
             }
         }
@@ -104,10 +111,10 @@ fn description(call: &CallRecord) -> Value {
 #[deny(clippy::missing_trait_methods)]
 impl LeadStore for Acquaintance {
     async fn get(&self, phone: &PhoneNumber) -> Result<Option<Lead>, ProviderError> {
-        let (lead, history, voicemail) = tokio::join!(
+        let (lead, history, wishes) = tokio::join!(
             self.leads.get(phone),
             self.history(phone),
-            self.voicemail(phone)
+            self.wishes(phone)
         );
         let mut lead = lead?;
         let mut add = |name, value: Value| {
@@ -117,8 +124,11 @@ impl LeadStore for Acquaintance {
         if !history.is_empty() {
             add(Self::HISTORY, history.into());
         }
-        if let Some(voicemail) = voicemail {
-            add(Self::VOICEMAIL, voicemail);
+        if let Some(wishes) = wishes {
+            add(Self::VOICEMAIL, json!(wishes.voicemail));
+            if let Some(version) = wishes.prompt_version {
+                add(Self::PROMPT, version.into());
+            }
         }
         Ok(lead)
     }
@@ -126,6 +136,7 @@ impl LeadStore for Acquaintance {
     async fn upsert(&self, mut lead: Lead) -> Result<Lead, ProviderError> {
         lead.fields.remove(Self::HISTORY);
         lead.fields.remove(Self::VOICEMAIL);
+        lead.fields.remove(Self::PROMPT);
         self.leads.upsert(lead).await
     }
 

@@ -1,5 +1,5 @@
-//! What a call that rings does about a machine: kept where every node finds it, for whichever of
-//! them the carrier asks once somebody answers.
+//! What a call that rings does about a machine, and by which prompt it speaks: kept where every
+//! node finds it, for whichever of them the carrier asks once somebody answers.
 
 use std::time::Duration;
 
@@ -10,9 +10,18 @@ use novavoice::{
     outbound::Voicemail,
     state::{Key, StateStore, Write},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Keeps it for as long as a phone may ring.
+/// What a campaign wants of its calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wishes {
+    pub(crate) voicemail: Voicemail,
+    /// The version of the prompt; `None`: the active one.
+    pub(crate) prompt_version: Option<String>,
+}
+
+/// Keeps them for as long as a phone may ring.
 ///
 /// # Errors
 ///
@@ -20,15 +29,15 @@ use serde_json::json;
 pub(crate) async fn keep(
     state: &dyn StateStore,
     to: &PhoneNumber,
-    voicemail: Voicemail,
+    wishes: &Wishes,
     now: Timestamp,
 ) -> Result<(), ProviderError> {
     let until = now.checked_add(RINGING).unwrap_or(now);
-    let kept = Write::to(key(to)).set(json!(voicemail)).expires(until);
+    let kept = Write::to(key(to)).set(json!(wishes)).expires(until);
     state.apply(vec![kept], now).await
 }
 
-/// What a call to this number does, if it was kept.
+/// What is wanted of a call to this number, if it was kept.
 ///
 /// # Errors
 ///
@@ -37,7 +46,7 @@ pub(super) async fn find(
     state: &dyn StateStore,
     to: &PhoneNumber,
     now: Timestamp,
-) -> Result<Option<Voicemail>, ProviderError> {
+) -> Result<Option<Wishes>, ProviderError> {
     let kept = state.get(&key(to), now).await?;
     Ok(kept.and_then(|kept| serde_json::from_value(kept.value).ok()))
 }

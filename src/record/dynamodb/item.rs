@@ -17,7 +17,7 @@ pub(super) use crate::transcript::dynamodb::item::{key, lines, part_key};
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// What a record is read from, besides its lines.
-pub(super) const FIELDS: [&str; 20] = [
+pub(super) const FIELDS: [&str; 21] = [
     "call_uuid",
     "phone_number",
     "direction",
@@ -30,6 +30,7 @@ pub(super) const FIELDS: [&str; 20] = [
     "cost_usd",
     "owner_alias",
     "campaign",
+    "prompt_version",
     "reply_count",
     "reply_latency_ms",
     "reply_latency_max_ms",
@@ -73,6 +74,7 @@ pub(super) fn read(item: &Item) -> Result<CallRecord, Unreadable> {
         record.cost_usd = get_number(item, "cost_usd")?;
         record.owner = get_text(item, "owner_alias")?.map(str::to_owned);
         record.campaign = get_text(item, "campaign")?.map(str::to_owned);
+        record.prompt_version = get_text(item, "prompt_version")?.map(str::to_owned);
         record.latency = latency(item)?;
         record.file = get_text(item, "md_file_path")?.map(str::to_owned);
         record.alive = get_time(item, "alive_at")?;

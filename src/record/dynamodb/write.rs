@@ -117,6 +117,7 @@ impl Changes {
             ("outcome", note.outcome.map(|outcome| outcome.as_str())),
             ("owner_alias", note.owner.as_deref()),
             ("campaign", note.campaign.as_deref()),
+            ("prompt_version", note.prompt_version.as_deref()),
             ("md_file_path", note.file.as_deref()),
         ];
         for (name, text) in texts {

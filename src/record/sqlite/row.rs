@@ -21,7 +21,8 @@ use crate::{
 /// The columns that [`read`] reads, for a `SELECT`.
 pub(super) const COLUMNS: &str = "calls.id, call_uuid, phone_number, direction, status, outcome, \
     start_time, end_time, duration_seconds, input_speech_tokens, input_text_tokens, \
-    output_speech_tokens, output_text_tokens, cost_usd, owner_alias, campaign, reply_count, \
+    output_speech_tokens, output_text_tokens, cost_usd, owner_alias, campaign, \
+    prompt_version, reply_count, \
     reply_latency_ms, reply_latency_max_ms, md_file_path, alive_at, created_at, updated_at";
 
 /// A record, or what is wrong with its row.
@@ -49,6 +50,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<CallRecord, Unreadable> {
         record.cost_usd = get(row, "cost_usd")?;
         record.owner = get(row, "owner_alias")?;
         record.campaign = get(row, "campaign")?;
+        record.prompt_version = get(row, "prompt_version")?;
         record.latency = match get::<Option<u64>>(row, "reply_count")? {
             None | Some(0) => None,
             Some(replies) => Some(Latency {
@@ -99,6 +101,7 @@ pub(super) fn save(connection: &Connection, id: i64, record: &CallRecord) -> Res
         ":cost_usd": record.cost_usd,
         ":owner_alias": record.owner,
         ":campaign": record.campaign,
+        ":prompt_version": record.prompt_version,
         ":reply_count": latency.map(|latency| latency.replies),
         ":reply_latency_ms": latency.map(|latency| millis(latency.mean)),
         ":reply_latency_max_ms": latency.map(|latency| millis(latency.longest)),
@@ -113,13 +116,13 @@ pub(super) fn save(connection: &Connection, id: i64, record: &CallRecord) -> Res
 const SAVE: &str = "INSERT INTO calls (
         id, call_uuid, phone_number, phone, direction, status, outcome, day, start_time, end_time,
         duration_seconds, input_speech_tokens, input_text_tokens, output_speech_tokens,
-        output_text_tokens, cost_usd, owner_alias, campaign, reply_count, reply_latency_ms,
+        output_text_tokens, cost_usd, owner_alias, campaign, prompt_version, reply_count, reply_latency_ms,
         reply_latency_max_ms, md_file_path, alive_at, created_at, updated_at
     ) VALUES (
         :id, :call_uuid, :phone_number, :phone, :direction, :status, :outcome, :day, :start_time,
         :end_time, :duration_seconds, :input_speech_tokens, :input_text_tokens,
         :output_speech_tokens, :output_text_tokens, :cost_usd, :owner_alias, :campaign,
-        :reply_count, :reply_latency_ms, :reply_latency_max_ms, :md_file_path, :alive_at,
+        :prompt_version, :reply_count, :reply_latency_ms, :reply_latency_max_ms, :md_file_path, :alive_at,
         :created_at, :updated_at
     ) ON CONFLICT (id) DO UPDATE SET
         phone_number = excluded.phone_number, phone = excluded.phone,
@@ -130,6 +133,7 @@ const SAVE: &str = "INSERT INTO calls (
         output_speech_tokens = excluded.output_speech_tokens,
         output_text_tokens = excluded.output_text_tokens, cost_usd = excluded.cost_usd,
         owner_alias = excluded.owner_alias, campaign = excluded.campaign,
+        prompt_version = excluded.prompt_version,
         reply_count = excluded.reply_count, reply_latency_ms = excluded.reply_latency_ms,
         reply_latency_max_ms = excluded.reply_latency_max_ms,
         md_file_path = excluded.md_file_path, alive_at = excluded.alive_at,

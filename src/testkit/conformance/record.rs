@@ -111,6 +111,7 @@ pub async fn an_ended_call_says_how_it_ended<S: TranscriptSink, C: CallStore>(
     summary.usage.input_speech_tokens = 1_200;
     summary.cost_usd = Some(0.25);
     summary.usage.output_text_tokens = 7;
+    summary.prompt_version = Some("3".to_owned());
     end(sink, "a", &summary).await;
     let record = get(store, "a").await.expect("it was started");
     assert_eq!(record.status, CallStatus::Voicemail);
@@ -118,13 +119,16 @@ pub async fn an_ended_call_says_how_it_ended<S: TranscriptSink, C: CallStore>(
     assert_eq!(record.ended, Some(summary.ended));
     assert_eq!(record.duration, Some(summary.duration));
     assert_eq!(record.usage, summary.usage);
+    assert_eq!(record.prompt_version, summary.prompt_version);
     assert_eq!(record.cost_usd, Some(0.25), "whoever sees the end sees it");
     assert_eq!(record.started, at(0));
     let everything = CallQuery::default();
     let listed = until(store, &everything, |calls| {
         calls.first().is_some_and(|call| !call.is_live())
     });
-    assert_eq!(listed.await[0].usage, summary.usage);
+    let listed = listed.await;
+    assert_eq!(listed[0].usage, summary.usage);
+    assert_eq!(listed[0].prompt_version, summary.prompt_version);
     assert!(seen(store, &CallQuery::live(), &[]).await.is_empty());
 }
 
@@ -406,6 +410,7 @@ pub async fn a_note_changes_what_it_names<S: TranscriptSink, C: CallStore>((sink
     noted.cost_usd = Some(0.125);
     noted.owner = Some("mike".to_owned());
     noted.campaign = Some("spring".to_owned());
+    noted.prompt_version = Some("3".to_owned());
     noted.latency = latency;
     noted.file = Some("transcripts/call-a.md".to_owned());
     noted.started = Some(at(7));
@@ -417,6 +422,7 @@ pub async fn a_note_changes_what_it_names<S: TranscriptSink, C: CallStore>((sink
     expected.cost_usd = Some(0.125);
     expected.owner = Some("mike".to_owned());
     expected.campaign = Some("spring".to_owned());
+    expected.prompt_version = Some("3".to_owned());
     expected.latency = latency;
     expected.file = Some("transcripts/call-a.md".to_owned());
     expected.updated = after.updated;

@@ -265,6 +265,9 @@ impl Inner {
         let cost = summary
             .cost_usd
             .map(|cost| AttributeValue::N(cost.to_string()));
+        if summary.prompt_version.is_some() {
+            set += ", prompt_version = :prompt";
+        }
         let mut ending = self
             .dynamo
             .client()
@@ -285,6 +288,9 @@ impl Inner {
             .expression_attribute_values(":node", text(&self.node));
         if let Some(cost) = cost {
             ending = ending.expression_attribute_values(":cost", cost);
+        }
+        if let Some(version) = &summary.prompt_version {
+            ending = ending.expression_attribute_values(":prompt", text(version));
         }
         let ended = ending.send().await;
         match ended.map_err(|error| failure(PROVIDER, error)) {
@@ -489,6 +495,7 @@ const LISTED: &[&str] = &[
     "md_file_path",
     "owner_alias",
     "campaign",
+    "prompt_version",
     "reply_count",
     "reply_latency_ms",
     "reply_latency_max_ms",

@@ -21,6 +21,7 @@
 //! - Duration: 93.4 s
 //! - Status: completed
 //! - Tokens: speech 1200 in, 2400 out; text 800 in, 310 out
+//! - Prompt: 3
 //! - Outcome: follow_up
 //! ```
 //!
@@ -46,6 +47,7 @@
 //! | `duration_seconds` | number | to the millisecond |
 //! | `utterances` | array | of `{"seq","at","speaker","text","cut"}`, in the order of `seq`; `speaker` is `Human` or `Assistant` |
 //! | `usage` | object | `input_speech_tokens`, `input_text_tokens`, `output_speech_tokens`, `output_text_tokens`; all 0 for an abandoned call |
+//! | `prompt_version` | string or null | the version of the prompt; `custom` for a call with its own; `null` where it has none |
 //! | `md_file_path` | string | the Markdown file |
 //!
 //! # Crashes

@@ -29,6 +29,7 @@ pub(super) fn write(
         duration_seconds: whole_millis(summary.duration).as_secs_f64(),
         utterances: &document.lines,
         usage: summary.usage,
+        prompt_version: summary.prompt_version.as_deref(),
         md_file_path: transcript.display().to_string(),
     };
     let path = transcript.with_extension("json");
@@ -62,6 +63,7 @@ struct Record<'a> {
     duration_seconds: f64,
     utterances: &'a [Utterance],
     usage: Usage,
+    prompt_version: Option<&'a str>,
     md_file_path: String,
 }
 

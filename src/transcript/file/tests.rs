@@ -51,6 +51,7 @@ fn summary() -> CallSummary {
     let lasted = Duration::from_millis(93_400);
     let mut summary = CallSummary::new(CallStatus::Completed, Outcome::Scheduled, ended, lasted);
     summary.usage.output_speech_tokens = 9;
+    summary.prompt_version = Some("3".to_owned());
     summary
 }
 
@@ -126,6 +127,7 @@ async fn a_call_leaves_a_transcript_and_its_record() {
                 "output_speech_tokens": 9,
                 "output_text_tokens": 0,
             },
+            "prompt_version": "3",
             "md_file_path": path.to_str().unwrap(),
         })
     );

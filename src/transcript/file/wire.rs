@@ -105,6 +105,9 @@ pub(super) fn footer(summary: &CallSummary) -> String {
              text {input_text_tokens} in, {output_text_tokens} out"
         );
     }
+    if let Some(version) = &summary.prompt_version {
+        let _ = writeln!(text, "{PROMPT}{}", on_one_line(version));
+    }
     text + OUTCOME + summary.outcome.as_str() + "\n"
 }
 
@@ -196,7 +199,7 @@ fn parse_line(seq: u64, line: &str) -> Option<Utterance> {
 /// `None` for a footer that was torn off. What people wrote below a whole one is theirs.
 fn parse_footer(pieces: &mut Pieces<'_>) -> Result<Option<CallSummary>, Unreadable> {
     let (mut ended, mut duration, mut status) = (None, None, None);
-    let mut usage = Usage::default();
+    let (mut usage, mut prompt_version) = (Usage::default(), None);
     while let Some(piece) = pieces.next() {
         let Some(line) = piece.whole else { break };
         if let Some(text) = line.strip_prefix(ENDED) {
@@ -207,11 +210,14 @@ fn parse_footer(pieces: &mut Pieces<'_>) -> Result<Option<CallSummary>, Unreadab
             status = word(text);
         } else if let Some(text) = line.strip_prefix(TOKENS) {
             usage = parse_usage(text).unwrap_or_default();
+        } else if let Some(text) = line.strip_prefix(PROMPT) {
+            prompt_version = unquoted(text);
         } else if let Some(text) = line.strip_prefix(OUTCOME) {
             let summary = (|| {
                 let mut summary =
                     CallSummary::new(status?, word::<Outcome>(text)?, ended?, duration?);
                 summary.usage = usage;
+                summary.prompt_version = prompt_version;
                 Some(summary)
             })();
             return summary.map(Some).ok_or(Unreadable::Line(pieces.count));
@@ -333,6 +339,7 @@ const ENDED: &str = "- Ended: ";
 const DURATION: &str = "- Duration: ";
 const STATUS: &str = "- Status: ";
 const TOKENS: &str = "- Tokens: ";
+const PROMPT: &str = "- Prompt: ";
 const OUTCOME: &str = "- Outcome: ";
 /// The number of a call whose other party the carrier does not name.
 const UNKNOWN: &str = "unknown";

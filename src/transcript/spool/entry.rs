@@ -70,6 +70,8 @@ pub(super) struct Closing {
     ended: Timestamp,
     duration: Duration,
     usage: Usage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prompt_version: Option<String>,
     #[serde(default)]
     cost_usd: Option<f64>,
 }
@@ -121,6 +123,7 @@ impl From<&CallSummary> for Closing {
             ended: summary.ended,
             duration: summary.duration,
             usage: summary.usage,
+            prompt_version: summary.prompt_version.clone(),
             cost_usd: summary.cost_usd,
         }
     }
@@ -135,6 +138,7 @@ impl From<&Closing> for CallSummary {
             closing.duration,
         );
         summary.usage = closing.usage;
+        summary.prompt_version.clone_from(&closing.prompt_version);
         summary.cost_usd = closing.cost_usd;
         summary
     }

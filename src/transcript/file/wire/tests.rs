@@ -140,6 +140,7 @@ proptest! {
         lines in utterances(),
         millis in 0..10_000_000_u64,
         tokens in any::<[u64; 4]>(),
+        prompt in prop::option::of(any::<String>()),
     ) {
         let head = head(&id, number.as_deref());
         let mut summary = summary();
@@ -151,6 +152,7 @@ proptest! {
             output_speech_tokens: c,
             output_text_tokens: d,
         };
+        summary.prompt_version.clone_from(&prompt);
         let live = whole(&head, &lines);
         let read = parse(live.as_bytes()).unwrap();
         prop_assert_eq!(read.lines_end, live.len());
@@ -164,6 +166,7 @@ proptest! {
         let footer = read.footer.unwrap();
         prop_assert_eq!(footer.duration, summary.duration);
         prop_assert_eq!(footer.usage, summary.usage);
+        prop_assert_eq!(footer.prompt_version, prompt);
         prop_assert_eq!(footer.ended, summary.ended);
         prop_assert!(ends_with_footer(ended.as_bytes()));
     }
