@@ -278,6 +278,43 @@ impl Outcome {
     }
 }
 
+/// What came of handing a caller over to somebody else; the same words everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferOutcome {
+    /// The caller talks with them.
+    Connected,
+    /// They did not answer, or did not decide.
+    NoAnswer,
+    /// Their line was busy.
+    Busy,
+    /// They declined.
+    Declined,
+    /// A machine answered.
+    Machine,
+    /// They could not be reached, or the carrier did not do it.
+    Failed,
+    /// The call ended before.
+    Abandoned,
+}
+
+impl TransferOutcome {
+    /// The word that files, tables and the API use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::NoAnswer => "no_answer",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::Machine => "machine",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// A call that is over.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -294,6 +331,8 @@ pub struct CallSummary {
     pub usage: crate::model::Usage,
     /// What they cost in US dollars, where prices are known.
     pub cost_usd: Option<f64>,
+    /// What came of handing the caller over, the last time that it was tried.
+    pub transfer: Option<TransferOutcome>,
 }
 
 impl CallSummary {
@@ -307,6 +346,7 @@ impl CallSummary {
             duration,
             usage: crate::model::Usage::default(),
             cost_usd: None,
+            transfer: None,
         }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Config {
         )
     )]
     pub(crate) idle: IdleSettings,
+    /// Who takes calls over that are for a person.
+    pub(crate) transfer_number: Option<PhoneNumber>,
     /// How many calls run at once.
     pub(crate) max_calls: usize,
     /// How long live calls may go on once the process is asked to end.
@@ -245,6 +247,7 @@ impl Config {
                 nudge: read.required("IDLE_NUDGE_SECONDS", parse::seconds_or_never),
                 hangup: read.required("IDLE_HANGUP_SECONDS", parse::seconds_or_never),
             },
+            transfer_number: read.optional("TRANSFER_NUMBER", parse::phone),
             max_calls: read.required("MAX_CALLS", parse::number(1..=100_000)) as usize,
             drain: read.required("DRAIN_SECONDS", parse::seconds(0)),
             traces: read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url),

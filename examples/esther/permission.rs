@@ -89,6 +89,29 @@ impl Permission {
         (self.ask)(wish.clone()).await
     }
 
+    /// Asks whether a number may be called to take over a call that goes on. Neither the hour nor
+    /// how often counts, nor consent: whoever wants it answers for those who work for them. It is
+    /// no attempt.
+    pub(crate) async fn to_hand_over(&self, to: &PhoneNumber) -> Result<(), Vec<Refusal>> {
+        let Some(gate) = &self.gate else {
+            return Ok(());
+        };
+        let lead = match gate.lead(to).await {
+            Ok(lead) => lead,
+            Err(error) => {
+                warn("a lead cannot be read: it is not called", &error);
+                return Err(vec![Refusal::Unverified]);
+            }
+        };
+        let rules = Rules::default();
+        let decision = gate.decide(to, lead.as_ref(), &rules, None, true, wall());
+        let refusals = decision.await.refusals;
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(refusals),
+        }
+    }
+
     /// Nothing was dialled after all.
     pub(crate) async fn take_back(&self, wish: &Wish) {
         let Some(gate) = &self.gate else { return };

@@ -92,7 +92,8 @@ impl Service {
         let recording = Box::pin(Recording::open(&config, &stores)).await?;
         let gatekeeper = stores::gatekeeper(&stores, &config.stores.data_dir)?;
         let desk = Desk::new(Arc::clone(&stores.state), Arc::clone(&stores.leads))
-            .with_gatekeeper(gatekeeper.clone());
+            .with_gatekeeper(gatekeeper.clone())
+            .with_office(config.transfer_number.clone());
         Self::assemble(
             config,
             listener,

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use novavoice::{
     booking::{Calendar, EmbeddedCalendar, Hours},
-    lead::LeadStore,
+    call::Party,
+    lead::{LeadStore, PhoneNumber},
     outbound::Gatekeeper,
     state::StateStore,
     tool::{Tools, builtin},
@@ -31,6 +32,8 @@ pub(crate) struct Desk {
     calendar: Arc<dyn Calendar>,
     hours: Arc<Hours>,
     leads: Arc<dyn LeadStore>,
+    /// Who takes calls over, if anybody does.
+    office: Option<PhoneNumber>,
     /// Keeps whoever opts out from being called by any node.
     gatekeeper: Option<Gatekeeper>,
     pub(crate) notes: Notes,
@@ -45,6 +48,7 @@ impl Desk {
             calendar: Arc::new(EmbeddedCalendar::new(state)),
             hours: Arc::new(Hours::new(zone)),
             leads,
+            office: None,
             gatekeeper: None,
             notes: Notes::default(),
         }
@@ -56,9 +60,19 @@ impl Desk {
         self
     }
 
+    /// The same desk, which hands callers over to `office` who want to talk with a person.
+    pub(crate) fn with_office(mut self, office: Option<PhoneNumber>) -> Self {
+        self.office = office;
+        self
+    }
+
     /// The tools of this desk.
     pub(crate) fn tools(&self) -> Tools {
-        Tools::new([
+        let office = self.office.as_ref().map(|number| {
+            let destination = ("office".to_owned(), Party::new(number.reveal()));
+            builtin::transfer_call([destination])
+        });
+        let own = [
             meetings::find_times(self.clone()),
             meetings::book_meeting(self.clone()),
             meetings::move_meeting(self.clone()),
@@ -66,6 +80,7 @@ impl Desk {
             outcome::record_outcome(self.clone()),
             caller::look_up_lead(self.clone()),
             builtin::end_call(),
-        ])
+        ];
+        Tools::new(own.into_iter().chain(office))
     }
 }

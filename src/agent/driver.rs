@@ -112,6 +112,7 @@ where
         clock::now().saturating_duration_since(began),
     );
     summary.usage = stats.usage;
+    summary.transfer = stats.transfer;
     let day = info.started.to_zoned(jiff::tz::TimeZone::UTC).date();
     let prices = parts.config.prices.as_ref().and_then(|list| list.on(day));
     summary.cost_usd = prices.map(|prices| prices.cost(stats.usage));
@@ -234,6 +235,9 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
             Action::Transfer(to) => self.leg(CallCommand::Transfer { to }),
+            Action::WarmTransfer { to, briefing } => {
+                self.leg(CallCommand::WarmTransfer { to, briefing });
+            }
             Action::SendDtmf(keys) => self.leg(CallCommand::SendDtmf(keys)),
             Action::CallTool(run, call) => self.tools.start(run, call),
             Action::CancelTool(run) => self.tools.cancel(run),
@@ -251,6 +255,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 Notice::AnsweredBy(verdict) => EventKind::AnsweredBy(verdict),
                 Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
                 Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
+                Notice::Transfer(step) => EventKind::Transfer(step),
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
                 Notice::Turn(turn) => EventKind::Turn(Box::new(turn)),
                 Notice::Work(work) => EventKind::Work(work),

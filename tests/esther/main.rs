@@ -31,6 +31,7 @@ mod softphone;
 mod tokens;
 mod traces;
 mod transcript;
+mod transfer;
 mod webhooks;
 
 #[path = "../support/dynamo.rs"]

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Whom we call.
-const CALLEE: &str = "12125550101";
-const FROM: &str = "+12125550100";
+pub(crate) const CALLEE: &str = "12125550101";
+pub(crate) const FROM: &str = "+12125550100";
 const FIRST_WORDS: &str = "Good day, this is a test of the line.";
 
 /// A carrier with its REST interface.
@@ -53,17 +53,17 @@ impl Carrier {
             .set("VONAGE_API_URL", self.rest.base_url())
     }
 
-    fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         self.rest.key().private_pem()
     }
 
-    async fn call(&self) -> Call {
+    pub(crate) async fn call(&self) -> Call {
         soon(self.rest.next_call()).await
     }
 }
 
 /// At whatever hour the tests run, and however often: what an operator may overrule is overruled.
-async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
     let mut body = body.clone();
     if path.starts_with("/call/")
         && let Some(members) = body.as_object_mut()
@@ -75,7 +75,7 @@ async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
 
 /// The id of a call that was placed.
 #[track_caller]
-fn placed(answer: &Answer) -> String {
+pub(crate) fn placed(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = answer.json();
     assert_eq!(body["success"], true);
@@ -84,7 +84,7 @@ fn placed(answer: &Answer) -> String {
 }
 
 /// The record of a call once it is over.
-async fn ended(esther: &Esther, call: &str) -> Value {
+pub(crate) async fn ended(esther: &Esther, call: &str) -> Value {
     let path = format!("/calls/{call}");
     until("the end of the call", async || {
         let record = esther.json(&path).await;

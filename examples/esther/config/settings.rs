@@ -220,6 +220,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "90",
         "Silence before Esther hangs up; 0: never",
     ),
+    private(
+        "TRANSFER_NUMBER",
+        "Who takes calls over from Esther; without it she hands nobody over by herself",
+    ),
     row("MAX_CALLS", "200", "How many calls run at once"),
     row(
         "DRAIN_SECONDS",

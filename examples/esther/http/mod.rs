@@ -12,6 +12,7 @@ mod problem;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::{
     sync::{
@@ -130,7 +131,7 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
         .route("/calls/{uuid}/hangup", post(dial::hang_up))
-        .route("/calls/{uuid}/transfer", post(dial::transfer))
+        .route("/calls/{uuid}/transfer", post(transfer::transfer))
         .route("/call/simple", post(dial::simple))
         .route("/call/ai", post(dial::ai))
         .route("/leads", get(leads::list))

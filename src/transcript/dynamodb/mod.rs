@@ -255,16 +255,20 @@ impl Inner {
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
+        let transfer = match summary.transfer {
+            Some(_) => ", transfer = :transfer",
+            None => "",
+        };
         let ended = self
             .dynamo
             .client()
             .update_item()
             .table_name(&self.table)
             .key(item::KEY, text(&item::key(call)))
-            .update_expression(
+            .update_expression(format!(
                 "SET #status = :status, outcome = :outcome, end_time = :ended, \
-                 duration_seconds = :duration, #usage = :usage, updated_at = :now",
-            )
+                 duration_seconds = :duration, #usage = :usage, updated_at = :now{transfer}",
+            ))
             .condition_expression("#node = :node")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#usage", "usage")
@@ -275,10 +279,12 @@ impl Inner {
             .expression_attribute_values(":duration", item::seconds(summary.duration))
             .expression_attribute_values(":usage", item::usage(summary.usage))
             .expression_attribute_values(":now", text(&time(clock::wall())))
-            .expression_attribute_values(":node", text(&self.node))
-            .send()
-            .await;
-        match ended.map_err(|error| failure(PROVIDER, error)) {
+            .expression_attribute_values(":node", text(&self.node));
+        let ended = match summary.transfer {
+            Some(outcome) => ended.expression_attribute_values(":transfer", text(outcome.as_str())),
+            None => ended,
+        };
+        match ended.send().await.map_err(|error| failure(PROVIDER, error)) {
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => {
                 debug!(call_id = %call, "the call went on at another node, so it has not ended");
                 Ok(())
@@ -474,6 +480,7 @@ const LISTED: &[&str] = &[
     "day",
     "end_time",
     "duration_seconds",
+    "transfer",
     "outcome",
     "usage",
     "cost_usd",

@@ -44,6 +44,7 @@
 //! | `outcome` | string | see [`Outcome`](crate::call::Outcome) |
 //! | `start_time`, `end_time` | string | RFC 3339, UTC |
 //! | `duration_seconds` | number | to the millisecond |
+//! | `transfer` | text | what came of handing the caller over; only where that was tried |
 //! | `utterances` | array | of `{"seq","at","speaker","text","cut"}`, in the order of `seq`; `speaker` is `Human` or `Assistant` |
 //! | `usage` | object | `input_speech_tokens`, `input_text_tokens`, `output_speech_tokens`, `output_text_tokens`; all 0 for an abandoned call |
 //! | `md_file_path` | string | the Markdown file |

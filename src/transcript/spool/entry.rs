@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audio::SampleRate,
-    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party, TransferOutcome},
     model::Usage,
     transcript::Utterance,
 };
@@ -70,6 +70,8 @@ pub(super) struct Closing {
     ended: Timestamp,
     duration: Duration,
     usage: Usage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transfer: Option<TransferOutcome>,
 }
 
 impl Opened {
@@ -119,6 +121,7 @@ impl From<&CallSummary> for Closing {
             ended: summary.ended,
             duration: summary.duration,
             usage: summary.usage,
+            transfer: summary.transfer,
         }
     }
 }
@@ -132,6 +135,7 @@ impl From<&Closing> for CallSummary {
             closing.duration,
         );
         summary.usage = closing.usage;
+        summary.transfer = closing.transfer;
         summary
     }
 }
