@@ -9,7 +9,9 @@ use novavoice::{
     agent::AgentHandle,
     call::{CallId, CallStatus},
     lead::PhoneNumber,
-    outbound::{Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig},
+    outbound::{
+        Campaigns, ConsentRule, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig,
+    },
     state::StateStore,
     telephony::{
         DialOptions, Telephony,
@@ -31,6 +33,8 @@ pub(crate) struct Outbound {
     pub(crate) campaigns: Campaigns,
     /// What is asked before every call.
     pub(crate) gate: Gatekeeper,
+    /// Who must have agreed to be called.
+    pub(crate) consent: ConsentRule,
     worker: Option<Worker>,
 }
 
@@ -41,9 +45,11 @@ impl Outbound {
         gate: &Gatekeeper,
         line: VonageLine,
         account_rate: usize,
+        consent: ConsentRule,
     ) -> Self {
         let mut settings = WorkerConfig::default();
         settings.account_rate = account_rate as f64;
+        settings.consent = consent;
         let desk = Desk {
             state: Arc::clone(&stores.state),
             leads: Arc::clone(&stores.leads),
@@ -53,6 +59,7 @@ impl Outbound {
         };
         Self {
             worker: Some(Worker::new(desk, settings)),
+            consent,
             ..Self::idle(Campaigns::new(Arc::clone(&stores.state)), gate.clone())
         }
     }
@@ -62,6 +69,7 @@ impl Outbound {
         Self {
             campaigns,
             gate,
+            consent: ConsentRule::None,
             worker: None,
         }
     }

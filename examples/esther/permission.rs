@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use novavoice::{
     ProviderError,
     lead::PhoneNumber,
-    outbound::{Gatekeeper, Refusal, Rules},
+    outbound::{ConsentRule, Gatekeeper, Refusal, Rules},
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -50,15 +50,15 @@ impl Wish {
 }
 
 impl Permission {
-    /// What the gate says under the usual rules. A call that is allowed counts as an attempt from
+    /// What the gate says under the usual rules, and `consent`. A call that is allowed counts as an attempt from
     /// then on, and one that asks at the same moment sees it.
-    pub(crate) fn of(gate: &Gatekeeper) -> Self {
+    pub(crate) fn of(gate: &Gatekeeper, consent: ConsentRule) -> Self {
         let (asked, turn) = (gate.clone(), Arc::new(Mutex::new(())));
         let by_gate = Self::by(move |wish| {
             let (gate, turn) = (asked.clone(), Arc::clone(&turn));
             async move {
                 let _turn = turn.lock().await;
-                decide(&gate, &wish).await
+                decide(&gate, &wish, consent).await
             }
         });
         Self {
@@ -121,7 +121,7 @@ impl Permission {
     }
 }
 
-async fn decide(gate: &Gatekeeper, wish: &Wish) -> Result<(), Vec<Refusal>> {
+async fn decide(gate: &Gatekeeper, wish: &Wish, consent: ConsentRule) -> Result<(), Vec<Refusal>> {
     let unverified = |what, error: &ProviderError| {
         warn(what, error);
         Err(vec![Refusal::Unverified])
@@ -130,7 +130,8 @@ async fn decide(gate: &Gatekeeper, wish: &Wish) -> Result<(), Vec<Refusal>> {
         Ok(lead) => lead,
         Err(error) => return unverified("a lead cannot be read: it is not called", &error),
     };
-    let rules = Rules::default();
+    let mut rules = Rules::default();
+    rules.consent = consent;
     let decision = gate
         .decide(
             &wish.to,

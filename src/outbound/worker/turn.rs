@@ -81,7 +81,7 @@ impl Inner {
         let Some(held) = claim.clone() else {
             return Ok(None);
         };
-        let rules = campaign.plan.rules(self.config.consent_required);
+        let rules = campaign.plan.rules(self.config.consent);
         let phone = &turn.value.phone;
         let lead = Some(&held.lead);
         let name = Some(campaign.id.as_str());
