@@ -333,6 +333,8 @@ pub struct CallSummary {
     pub cost_usd: Option<f64>,
     /// What came of handing the caller over, the last time that it was tried.
     pub transfer: Option<TransferOutcome>,
+    /// What the model's provider said when it failed for good; no words of the call.
+    pub failure: Option<String>,
 }
 
 impl CallSummary {
@@ -347,6 +349,7 @@ impl CallSummary {
             usage: crate::model::Usage::default(),
             cost_usd: None,
             transfer: None,
+            failure: None,
         }
     }
 }

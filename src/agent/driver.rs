@@ -103,7 +103,7 @@ where
         entry: &entry,
         commands,
     };
-    let (reason, stats) = call.run().await;
+    let (reason, stats, failure) = call.run().await;
 
     let mut summary = summarise(
         &reason,
@@ -113,6 +113,7 @@ where
     );
     summary.usage = stats.usage;
     summary.transfer = stats.transfer;
+    summary.failure = failure;
     let day = info.started.to_zoned(jiff::tz::TimeZone::UTC).date();
     let prices = parts.config.prices.as_ref().and_then(|list| list.on(day));
     summary.cost_usd = prices.map(|prices| prices.cost(stats.usage));
@@ -159,12 +160,18 @@ struct Call<'a, M, S, L> {
 }
 
 impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
-    async fn run(mut self) -> (EndReason, crate::conversation::CallStats) {
+    /// Why it ended, the figures, and what the model said where that is the reason.
+    async fn run(mut self) -> (EndReason, crate::conversation::CallStats, Option<String>) {
         let mut leg_open = true;
         loop {
             let wake = loop {
                 match self.conversation.step() {
-                    Step::Do(Action::End(reason)) => return (reason, self.conversation.stats()),
+                    Step::Do(Action::End(reason)) => {
+                        let failed = matches!(reason, EndReason::ModelFailed(_));
+                        let failure = self.sessions.failure().filter(|_| failed);
+                        let failure = failure.map(str::to_owned);
+                        return (reason, self.conversation.stats(), failure);
+                    }
                     Step::Do(action) => self.perform(action),
                     Step::Wait(until) => break until,
                 }

@@ -27,6 +27,7 @@ pub(super) fn write(
         start_time: document.header.started,
         end_time: summary.ended,
         transfer: summary.transfer,
+        failure: summary.failure.as_deref(),
         duration_seconds: whole_millis(summary.duration).as_secs_f64(),
         utterances: &document.lines,
         usage: summary.usage,
@@ -62,6 +63,8 @@ struct Record<'a> {
     end_time: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     transfer: Option<TransferOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
     duration_seconds: f64,
     utterances: &'a [Utterance],
     usage: Usage,
