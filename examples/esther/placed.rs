@@ -4,19 +4,24 @@
 use std::sync::Arc;
 
 use novavoice::{
-    call::{CallStatus, Direction},
+    audio::SampleRate,
+    call::{CallInfo, CallStatus, CallSummary, Direction},
     record::{CallNote, CallStore},
     telephony::{CallProgress, PlacedEnd, Progress},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::calls::Calls;
+use crate::{
+    calls::Calls,
+    stores::{Results, Write},
+};
 
 /// Keeps a record of every call that the carrier has placed. Where the agent talks, its own word
 /// on how the call ended counts.
 pub(crate) async fn follow(
     calls: Calls,
     store: Arc<dyn CallStore>,
+    results: Results,
     mut steps: Receiver<CallProgress>,
 ) {
     loop {
@@ -34,6 +39,7 @@ pub(crate) async fn follow(
             Progress::Placed => begun(&step),
             Progress::Ended(end) if calls.is_waiting(&step.call) => {
                 calls.placed_ended(&step.call, end, step.at);
+                results.submit(unreached(&step, end));
                 ended(&step, end)
             }
             _ => continue,
@@ -54,6 +60,21 @@ fn begun(step: &CallProgress) -> CallNote {
     note.direction = Some(Direction::Outbound);
     note.started = Some(step.at);
     note
+}
+
+/// What is written to the lead, if there is one.
+fn unreached(step: &CallProgress, end: &PlacedEnd) -> Write {
+    let rate = SampleRate::Hz16000;
+    let mut info = CallInfo::new(step.call.clone(), Direction::Outbound, step.at, rate);
+    info.remote.clone_from(&step.remote);
+    let length = end.duration.unwrap_or_default();
+    Write {
+        info,
+        summary: CallSummary::new(end.status, end.outcome, step.at, length),
+        latency: None,
+        call_again: None,
+        unreached: Some(end.bad_number),
+    }
 }
 
 fn ended(step: &CallProgress, end: &PlacedEnd) -> CallNote {

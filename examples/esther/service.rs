@@ -190,7 +190,7 @@ impl Service {
             max_calls,
         };
         let rate = config.vonage.calls_per_second;
-        let outbound = Outbound::new(&stores, &gatekeeper, line, rate);
+        let outbound = Outbound::new(&stores, &gatekeeper, line, rate, config.consent);
         let app = App {
             access: Arc::new(access),
             agent: agent.handle(),
@@ -206,7 +206,7 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
-            permission: Permission::of(&gatekeeper),
+            permission: Permission::of(&gatekeeper, config.consent),
             outbound: outbound.clone(),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
@@ -251,6 +251,7 @@ impl Service {
         let placed = placed::follow(
             self.follower.calls.clone(),
             Arc::clone(&self.stores.calls),
+            self.follower.results.clone(),
             self.vonage.progress(),
         );
         let placed = tokio::spawn(placed);

@@ -12,6 +12,7 @@ mod problem;
 mod status;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod transfer;
 
 use std::{
@@ -128,6 +129,7 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/openapi.json", get(status::openapi))
         .route("/calls", get(calls::list))
         .route("/calls/active", get(calls::active))
+        .route("/calls/totals", get(totals::totals))
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
         .route("/calls/{uuid}/hangup", post(dial::hang_up))
