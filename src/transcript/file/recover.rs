@@ -99,13 +99,9 @@ fn one(path: &Path, now: Timestamp) -> Result<Option<RecoveredCall>, Error> {
         }
     };
     record::write(path, &document, &summary)?;
-    Ok(Some(RecoveredCall {
-        id: document.header.call,
-        direction: document.header.direction,
-        remote: document.header.number,
-        started: document.header.started,
-        lines: document.lines,
-        summary,
+    Ok(RecoveredCall::of(wire::Document {
+        footer: Some(summary),
+        ..document
     }))
 }
 
