@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod follow;
 mod gate;
+mod heard;
 mod http;
 mod metrics;
 mod outbound;
@@ -28,11 +29,12 @@ use std::{env, process::ExitCode};
 
 use commands::WrongUsage;
 use config::{Config, WrongSettings};
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-/// Gives the memory of a rush of calls back to the system, which the platform's own keeps.
+/// Gives the memory of a rush of calls back to the system within seconds, in the background; the
+/// platform's own and others keep most of it.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match run() {

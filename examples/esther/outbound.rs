@@ -11,6 +11,7 @@ use novavoice::{
     lead::PhoneNumber,
     outbound::{
         Campaigns, ConsentRule, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig,
+        pace::Turns,
     },
     state::StateStore,
     telephony::{
@@ -22,6 +23,7 @@ use novavoice::{
 use crate::{
     calls::Calls,
     clock::wall,
+    heard,
     http::Readiness,
     stores::{Stores, answering},
 };
@@ -36,6 +38,7 @@ pub(crate) struct Outbound {
     /// Who must have agreed to be called.
     pub(crate) consent: ConsentRule,
     worker: Option<Worker>,
+    turns: Option<Turns>,
 }
 
 impl Outbound {
@@ -58,6 +61,7 @@ impl Outbound {
             gate: gate.clone(),
         };
         Self {
+            turns: Some(Turns::new(Arc::clone(&stores.state), settings.account_rate)),
             worker: Some(Worker::new(desk, settings)),
             consent,
             ..Self::idle(Campaigns::new(Arc::clone(&stores.state)), gate.clone())
@@ -71,6 +75,19 @@ impl Outbound {
             gate,
             consent: ConsentRule::None,
             worker: None,
+            turns: None,
+        }
+    }
+
+    /// Waits for the account's turn to place a call by hand.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come soon, or nobody can tell; then no call may be placed.
+    pub(crate) async fn turn(&self) -> Result<(), ProviderError> {
+        match &self.turns {
+            Some(turns) => turns.wait(TURN, wall).await,
+            None => Ok(()),
         }
     }
 
@@ -136,29 +153,34 @@ impl Line for VonageLine {
         Ok(call)
     }
 
-    async fn find(
-        &self,
-        to: &PhoneNumber,
-        since: Timestamp,
-    ) -> Result<Option<Placed>, ProviderError> {
-        let found = self.vonage.look_up(to, since).await?;
-        // Newest first. A call that has not begun has no time yet: it is one of the last.
-        let first = found
-            .into_iter()
-            .rev()
-            .find(|call| call.started.is_none_or(|started| started >= since));
-        Ok(first.map(|call| self.seen(&call)))
+    async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError> {
+        let mut found = self.vonage.look_up(to, since).await?;
+        // A call that has not begun has no time yet: it is one of the last.
+        found.retain(|call| call.started.is_none_or(|started| started >= since));
+        // Newest first.
+        Ok(found.iter().rev().map(|call| self.seen(call)).collect())
     }
 
     async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError> {
-        if let Some(known) = self.known(call) {
-            return Ok(Some(known));
+        let placed = match self.known(call) {
+            Some(known) => Some(known),
+            None => match self.vonage.rest(Some(call))?.get(call).await {
+                Ok(found) => Some(self.seen(&found)),
+                Err(error) if error.problem().is_some_and(|it| it.status == 404) => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let Some(mut placed) = placed else {
+            return Ok(None);
+        };
+        // The reason stood in an event alone, and that may have gone to another node.
+        if let Some(end) = &mut placed.end
+            && !end.bad_number
+            && !matches!(end.status, CallStatus::Completed | CallStatus::Voicemail)
+        {
+            end.bad_number = heard::is_bad_number(&*self.state, call).await?;
         }
-        match self.vonage.rest(Some(call))?.get(call).await {
-            Ok(found) => Ok(Some(self.seen(&found))),
-            Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Some(placed))
     }
 }
 
@@ -196,6 +218,8 @@ impl VonageLine {
     }
 }
 
+/// How long whoever places a call by hand waits for it.
+const TURN: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is an account by now.
 const NO_ACCOUNT: Duration = Duration::from_millis(500);
 /// How long the record of a call may take after its end.

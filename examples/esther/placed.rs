@@ -1,56 +1,89 @@
 //! Calls that were placed: their records, from the carrier's first word on. Some never reach the
-//! agent.
+//! agent; of others the carrier speaks to a node that does not carry them.
 
 use std::sync::Arc;
 
 use novavoice::{
+    ProviderError,
+    agent::AgentHandle,
     audio::SampleRate,
-    call::{CallInfo, CallStatus, CallSummary, Direction},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction},
     record::{CallNote, CallStore},
+    state::StateStore,
     telephony::{CallProgress, PlacedEnd, Progress},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     calls::Calls,
+    heard::{self, Heard},
     stores::{Results, Write},
 };
 
-/// Keeps a record of every call that the carrier has placed. Where the agent talks, its own word
-/// on how the call ended counts.
-pub(crate) async fn follow(
-    calls: Calls,
-    store: Arc<dyn CallStore>,
-    results: Results,
-    mut steps: Receiver<CallProgress>,
-) {
-    loop {
-        let step = match steps.recv().await {
-            Ok(step) => step,
-            Err(RecvError::Closed) => return,
-            Err(RecvError::Lagged(missed)) => {
-                tracing::error!(missed, "what became of placed calls has gaps");
-                continue;
+/// Keeps a record of every call that the carrier has placed. Where an agent talks, here or
+/// elsewhere, its own word on how the call ended counts.
+pub(crate) struct Placed {
+    pub(crate) calls: Calls,
+    pub(crate) store: Arc<dyn CallStore>,
+    /// Where other nodes hear of what concerns them.
+    pub(crate) state: Arc<dyn StateStore>,
+    pub(crate) agent: AgentHandle,
+    /// Where the leads of calls are told that never reached an agent.
+    pub(crate) results: Results,
+}
+
+impl Placed {
+    pub(crate) async fn follow(self, mut steps: Receiver<CallProgress>) {
+        loop {
+            match steps.recv().await {
+                Ok(step) => self.take(&step).await,
+                Err(RecvError::Closed) => return,
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::error!(missed, "what became of placed calls has gaps");
+                }
             }
-        };
+        }
+    }
+
+    async fn take(&self, step: &CallProgress) {
         let (remote, local) = (step.remote.as_ref(), step.local.as_ref());
-        calls.placed(&step.call, remote, local, step.at);
-        let note = match &step.step {
-            Progress::Placed => begun(&step),
-            Progress::Ended(end) if calls.is_waiting(&step.call) => {
-                calls.placed_ended(&step.call, end, step.at);
-                results.submit(unreached(&step, end));
-                ended(&step, end)
+        self.calls.placed(&step.call, remote, local, step.at);
+        let kept = match &step.step {
+            Progress::Placed => self.store.note(&step.call, &begun(step)).await,
+            Progress::AnsweredBy { machine } if !self.is_here(&step.call) => {
+                let heard = Heard::Answered { machine: *machine };
+                heard::tell(&*self.state, &step.call, heard).await
             }
-            _ => continue,
+            Progress::Ended(end) => self.ended(step, end).await,
+            _ => return,
         };
-        if let Err(error) = store.note(&step.call, &note).await {
+        if let Err(error) = kept {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 call = %step.call,
-                "the record of a placed call is not complete"
+                "what is known of a placed call is not complete"
             );
         }
+    }
+
+    async fn ended(&self, step: &CallProgress, end: &PlacedEnd) -> Result<(), ProviderError> {
+        if end.bad_number {
+            // First: whoever sees the end asks for it.
+            heard::tell(&*self.state, &step.call, Heard::BadNumber).await?;
+        }
+        if !self.calls.is_waiting(&step.call) {
+            return Ok(());
+        }
+        self.calls.placed_ended(&step.call, end, step.at);
+        if self.store.close(&step.call, &over(step, end)).await? {
+            self.results.submit(unreached(step, end));
+        }
+        Ok(())
+    }
+
+    fn is_here(&self, call: &CallId) -> bool {
+        let calls = self.agent.calls();
+        calls.iter().any(|live| live.info.id == *call)
     }
 }
 
@@ -77,7 +110,7 @@ fn unreached(step: &CallProgress, end: &PlacedEnd) -> Write {
     }
 }
 
-fn ended(step: &CallProgress, end: &PlacedEnd) -> CallNote {
+fn over(step: &CallProgress, end: &PlacedEnd) -> CallNote {
     let mut note = begun(step);
     note.started = None;
     note.status = Some(end.status);

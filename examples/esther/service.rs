@@ -20,9 +20,9 @@ use novavoice::{
     telephony::{
         Both,
         browser::{Browser, BrowserConfig},
-        channel::ChannelTokens,
+        channel::{ChannelTokens, SpentInState},
         socket::{self, SocketConfig, Sockets},
-        vonage::{self, Vonage, VonageConfig},
+        vonage::{self, Liveness, Vonage, VonageConfig},
     },
     transcript::FanOut,
 };
@@ -38,11 +38,13 @@ use crate::{
     config::{self, Config},
     follow::Follower,
     gate::Gate,
+    heard,
     http::{self, Access, App, Readiness},
     metrics::Metrics,
     outbound::{Outbound, VonageLine},
     permission::Permission,
-    persona, placed,
+    persona,
+    placed::Placed,
     speech::{self, Speech},
     stores::{self, Acquaintance, Recording, Results, Stores},
     tools::{Desk, Judged},
@@ -123,6 +125,11 @@ impl Service {
             Some(secret) => ChannelTokens::derived(secret.reveal()),
             None => ChannelTokens::random(),
         };
+        // A store that does not answer in time keeps no call from its socket.
+        let tokens = match stores.are_shared() {
+            true => tokens.sharing(Arc::new(SpentInState::new(Arc::clone(&stores.state)))),
+            false => tokens,
+        };
         let max_calls = config.max_calls.min(speech.max_calls.unwrap_or(usize::MAX));
 
         let readiness = Readiness::default();
@@ -139,6 +146,9 @@ impl Service {
         settings.allow_unsigned = takes_unsigned(&config, local);
         settings.tokens = tokens.clone();
         settings.admission = gate.admission();
+        if stores.are_shared() {
+            settings.liveness = liveness(&stores);
+        }
         persona::BUSY.clone_into(&mut settings.busy_message);
         persona::APOLOGY.clone_into(&mut settings.apology);
         let vonage = Vonage::new(settings)?;
@@ -248,13 +258,23 @@ impl Service {
     /// run come to their end.
     pub(crate) async fn run(self, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
         let handle = self.agent.handle();
-        let placed = placed::follow(
-            self.follower.calls.clone(),
-            Arc::clone(&self.stores.calls),
-            self.follower.results.clone(),
-            self.vonage.progress(),
-        );
-        let placed = tokio::spawn(placed);
+        let placed = Placed {
+            calls: self.follower.calls.clone(),
+            store: Arc::clone(&self.stores.calls),
+            state: Arc::clone(&self.stores.state),
+            agent: handle.clone(),
+            results: self.follower.results.clone(),
+        };
+        let placed = tokio::spawn(placed.follow(self.vonage.progress()));
+        let listening = self.stores.are_shared().then(|| {
+            let (state, vonage) = (Arc::clone(&self.stores.state), self.vonage.clone());
+            tokio::spawn(heard::listen(
+                state,
+                vonage,
+                handle.clone(),
+                handle.subscribe(),
+            ))
+        });
         let results = self.follower.results.clone();
         let keeper = tokio::spawn(stores::keep(self.stores, handle.clone(), results));
         let (over, told) = oneshot::channel();
@@ -270,7 +290,9 @@ impl Service {
             }
         });
         let (closing, mut closed) = watch::channel(());
-        let http = axum::serve(listener, self.routes).with_graceful_shutdown(async move {
+        // Made once: a bare router is copied route by route for each connection.
+        let routes = self.routes.into_make_service();
+        let http = axum::serve(listener, routes).with_graceful_shutdown(async move {
             // An error says that the sender is gone, which is as good.
             closed.changed().await.ok();
         });
@@ -326,6 +348,9 @@ impl Service {
             tracing::debug!("some connections were still open");
         }
         placed.abort();
+        if let Some(listening) = listening {
+            listening.abort();
+        }
         keeper.abort();
         // An error says that the follower has ended already.
         over.send(()).ok();
@@ -366,6 +391,21 @@ async fn reached(mut stop: watch::Receiver<Stop>, stage: Stop) {
         // Nobody can ask for it any more.
         std::future::pending::<()>().await;
     }
+}
+
+/// Calls that other nodes carry, or carried, by their records.
+fn liveness(stores: &Stores) -> Liveness {
+    let calls = Arc::clone(&stores.calls);
+    Liveness::new(move |call| {
+        let calls = Arc::clone(&calls);
+        async move {
+            match calls.get(&call).await {
+                Ok(record) => record.is_none_or(|record| record.is_live()),
+                // Rather a call too many than one that is cut.
+                Err(_) => true,
+            }
+        }
+    })
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

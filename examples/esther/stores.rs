@@ -25,7 +25,7 @@ pub(crate) use self::{
     acquaintance::Acquaintance,
     aws::{Aws, Credentials},
     keeper::keep,
-    log::gatekeeper,
+    log::{check_log, gatekeeper},
     recording::Recording,
     results::{Results, Write},
     tables::{is_made, problems_of, tables},
@@ -108,6 +108,14 @@ impl Stores {
 }
 
 impl Stores {
+    /// Whether other nodes may work with them, too.
+    pub(crate) const fn are_shared(&self) -> bool {
+        matches!(
+            (&self.calls_in, &self.leads_in),
+            (Place::DynamoDb(_), _) | (_, Place::DynamoDb(_))
+        )
+    }
+
     /// Makes the tables that are missing, where that is wanted.
     pub(crate) async fn make_tables(&self, settings: &StoreSettings) -> anyhow::Result<()> {
         if is_made(settings)

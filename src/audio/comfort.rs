@@ -1,12 +1,27 @@
 //! A sound that says: the line is alive.
 
-use std::f32::consts::TAU;
+use std::{f32::consts::TAU, sync::LazyLock};
+
+use bytes::Bytes;
 
 use super::{AudioFrame, SampleRate};
 
-/// Two soft notes of 400 ms in all, at about -30 dBFS, without clicks.
+/// Two soft notes of 400 ms in all, at about -30 dBFS, without clicks. Every call of a rate shares
+/// the same bytes.
 #[must_use]
 pub fn comfort_tone(rate: SampleRate) -> AudioFrame {
+    static AT_8: LazyLock<Bytes> = LazyLock::new(|| notes(SampleRate::Hz8000));
+    static AT_16: LazyLock<Bytes> = LazyLock::new(|| notes(SampleRate::Hz16000));
+    static AT_24: LazyLock<Bytes> = LazyLock::new(|| notes(SampleRate::Hz24000));
+    let tone = match rate {
+        SampleRate::Hz8000 => &AT_8,
+        SampleRate::Hz16000 => &AT_16,
+        SampleRate::Hz24000 => &AT_24,
+    };
+    AudioFrame::new(Bytes::clone(tone), rate)
+}
+
+fn notes(rate: SampleRate) -> Bytes {
     let length = rate.samples_per_frame() * 20;
     #[expect(
         clippy::cast_precision_loss,
@@ -26,7 +41,7 @@ pub fn comfort_tone(rate: SampleRate) -> AudioFrame {
             ((phase.sin() * envelope * LEVEL) as i16).to_le_bytes()
         })
         .collect();
-    AudioFrame::new(pcm.into(), rate)
+    pcm.into()
 }
 
 const LEVEL: f32 = 1_000.0;

@@ -2,12 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-/// How often durations of each length came: of any number of them in a kilobyte, mergeable, each
-/// known to a sixteenth of itself.
+/// How often durations of each length came: of any number of them in two kilobytes at most and of
+/// a few in a few bytes, mergeable, each known to a sixteenth of itself.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// Empty until something is counted.
-    buckets: Vec<u32>,
+    /// The buckets that are not empty, each with its count, shortest durations first.
+    buckets: Vec<(u16, u32)>,
     count: u64,
     sum: Duration,
     longest: Duration,
@@ -16,12 +16,7 @@ pub struct Histogram {
 impl Histogram {
     /// Counts one more. What is longer than two minutes counts as two minutes in the quantiles.
     pub fn record(&mut self, length: Duration) {
-        if self.buckets.is_empty() {
-            self.buckets = vec![0; BUCKETS];
-        }
-        if let Some(bucket) = self.buckets.get_mut(bucket_of(length)) {
-            *bucket = bucket.saturating_add(1);
-        }
+        self.add(bucket_of(length), 1);
         self.count += 1;
         self.sum = self.sum.saturating_add(length);
         self.longest = self.longest.max(length);
@@ -29,12 +24,8 @@ impl Histogram {
 
     /// Adds what another one has counted.
     pub fn merge(&mut self, other: &Self) {
-        if self.buckets.is_empty() {
-            self.buckets.clone_from(&other.buckets);
-        } else {
-            for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
-                *mine = mine.saturating_add(*theirs);
-            }
+        for (bucket, count) in &other.buckets {
+            self.add(*bucket, *count);
         }
         self.count += other.count;
         self.sum = self.sum.saturating_add(other.sum);
@@ -65,11 +56,11 @@ impl Histogram {
         )]
         let rank = ((self.count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
         let mut below = 0;
-        let at = self.buckets.iter().position(|count| {
+        let (at, _) = self.buckets.iter().find(|(_, count)| {
             below += u64::from(*count);
             below >= rank
         })?;
-        Some(upper_end(at).min(self.longest))
+        Some(upper_end(*at).min(self.longest))
     }
 
     /// The median.
@@ -89,6 +80,16 @@ impl Histogram {
     pub fn p99(&self) -> Option<Duration> {
         self.quantile(0.99)
     }
+
+    fn add(&mut self, bucket: u16, count: u32) {
+        match self.buckets.binary_search_by_key(&bucket, |(at, _)| *at) {
+            Ok(place) => {
+                let (_, counted) = &mut self.buckets[place];
+                *counted = counted.saturating_add(count);
+            }
+            Err(place) => self.buckets.insert(place, (bucket, count)),
+        }
+    }
 }
 
 impl fmt::Debug for Histogram {
@@ -103,21 +104,22 @@ impl fmt::Debug for Histogram {
 }
 
 /// One bucket a millisecond up to 32 ms; from there on sixteen for each doubling.
-fn bucket_of(length: Duration) -> usize {
+#[expect(clippy::cast_possible_truncation, reason = "there are 224 buckets")]
+fn bucket_of(length: Duration) -> u16 {
     let ms = u32::try_from(length.as_millis())
         .unwrap_or(LONGEST)
         .min(LONGEST);
     if ms < LINEAR {
-        return ms as usize;
+        return ms as u16;
     }
     let doubling = ms.ilog2();
     let step = (ms >> (doubling - 4)) - 16;
-    (LINEAR + (doubling - 5) * 16 + step) as usize
+    (LINEAR + (doubling - 5) * 16 + step) as u16
 }
 
 /// The longest duration in whole milliseconds that falls into this bucket.
-fn upper_end(bucket: usize) -> Duration {
-    let bucket = u32::try_from(bucket).unwrap_or(u32::MAX);
+fn upper_end(bucket: u16) -> Duration {
+    let bucket = u32::from(bucket);
     if bucket < LINEAR {
         return Duration::from_millis(u64::from(bucket));
     }
@@ -129,7 +131,6 @@ fn upper_end(bucket: usize) -> Duration {
 const LINEAR: u32 = 32;
 /// Milliseconds.
 const LONGEST: u32 = (1 << 17) - 1;
-const BUCKETS: usize = 32 + 12 * 16;
 
 #[cfg(test)]
 mod tests {

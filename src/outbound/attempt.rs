@@ -129,7 +129,8 @@ pub(super) fn postpone(
     ])
 }
 
-/// The intent to dial. Fails when the campaign changed, or has no room.
+/// The intent to dial. Fails when the campaign changed or has no room, and when whoever is to be
+/// called has asked not to be.
 pub(super) fn intend(
     campaign: &Campaign,
     turn: &Stored<Waiting>,
@@ -151,6 +152,7 @@ pub(super) fn intend(
         turn.unchanged().delete(),
         counted,
         budget,
+        Gatekeeper::not_opted_out(&turn.value.phone),
         Gatekeeper::attempt(&turn.value.phone, &attempt.id, at),
         Write::to(attempt_key(campaign, &attempt.id))
             .if_absent()
@@ -186,6 +188,24 @@ pub(super) fn take_back(
         Gatekeeper::forget_attempt(&waiting.phone, id, *at),
         queue(campaign, waiting, due)?,
     ])
+}
+
+/// The call that an attempt became is known, if nobody else took the attempt over.
+pub(super) fn place(attempt: &Stored<Attempt>) -> Result<Vec<Write>, ProviderError> {
+    let Attempt {
+        id,
+        waiting,
+        at,
+        call,
+        ..
+    } = &attempt.value;
+    let mut writes = vec![update(attempt)?];
+    // For as long as the attempt counts: the call is no other attempt's.
+    writes.extend(
+        call.as_ref()
+            .map(|call| Gatekeeper::became(&waiting.phone, id, *at, call)),
+    );
+    Ok(writes)
 }
 
 /// The attempt as it is now, if nobody else took it over. Its version is one higher then.

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tracing::{error, warn};
 
-use super::{Decision, Decisions, Facts, Refusal, Rules};
+use super::{BrokenLog, Decision, Decisions, Facts, Refusal, Rules};
 use crate::{
+    call::CallId,
     error::{ProviderError, ProviderErrorKind},
     lead::{Change, Guard, Lead, LeadCallStatus, LeadStore, PhoneNumber, time_zone},
-    state::{IdRange, Key, StateStore, Write},
+    state::{IdRange, Key, Record, StateStore, Write},
 };
 
 /// Guards the line. Cheap to clone.
@@ -19,7 +20,15 @@ use crate::{
 pub struct Gatekeeper {
     state: Arc<dyn StateStore>,
     leads: Arc<dyn LeadStore>,
-    log: Arc<Mutex<Decisions>>,
+    log: Log,
+}
+
+/// Where decisions are written down.
+#[derive(Clone, Debug)]
+enum Log {
+    Open(Arc<Mutex<Decisions>>),
+    /// It cannot be trusted.
+    Broken(Arc<BrokenLog>),
 }
 
 impl Gatekeeper {
@@ -28,7 +37,22 @@ impl Gatekeeper {
         Self {
             state,
             leads,
-            log: Arc::new(Mutex::new(log)),
+            log: Log::Open(Arc::new(Mutex::new(log))),
+        }
+    }
+
+    /// A gate that lets nobody be called, since its log cannot be used.
+    pub fn shut(state: Arc<dyn StateStore>, leads: Arc<dyn LeadStore>, why: BrokenLog) -> Self {
+        let log = Log::Broken(Arc::new(why));
+        Self { state, leads, log }
+    }
+
+    /// Why nobody can be called from here, if that is so.
+    #[must_use]
+    pub fn is_shut(&self) -> Option<&BrokenLog> {
+        match &self.log {
+            Log::Open(_) => None,
+            Log::Broken(why) => Some(why),
         }
     }
 
@@ -114,6 +138,32 @@ impl Gatekeeper {
         Write::to(attempt_key(phone, attempt, at)).set(json!({ "at": at }))
     }
 
+    /// A write that changes nothing, and fails for somebody who asked not to be called again.
+    pub(super) fn not_opted_out(phone: &PhoneNumber) -> Write {
+        Write::to(opt_out_key(phone)).if_absent()
+    }
+
+    /// The write that keeps which call an attempt became.
+    pub(super) fn became(
+        phone: &PhoneNumber,
+        attempt: &str,
+        at: Timestamp,
+        call: &CallId,
+    ) -> Write {
+        Write::to(attempt_key(phone, attempt, at)).set(json!({ "at": at, "call": call }))
+    }
+
+    /// The calls that attempts at this number became, as far as that is known.
+    pub(super) async fn calls(
+        &self,
+        phone: &PhoneNumber,
+        at: Timestamp,
+    ) -> Result<Vec<CallId>, ProviderError> {
+        let made = self.made(phone, at).await?;
+        let calls = made.iter().filter_map(|made| made.value["call"].as_str());
+        Ok(calls.map(CallId::new).collect())
+    }
+
     /// The write that takes an attempt back which never was one.
     pub(super) fn forget_attempt(phone: &PhoneNumber, attempt: &str, at: Timestamp) -> Write {
         Write::to(attempt_key(phone, attempt, at)).delete()
@@ -155,16 +205,18 @@ impl Gatekeeper {
         phone: &PhoneNumber,
         at: Timestamp,
     ) -> Result<Vec<Timestamp>, ProviderError> {
-        let made = self
-            .state
-            .list(&attempts_of(phone), &IdRange::all(), MOST_ATTEMPTS, at)
-            .await?;
+        let made = self.made(phone, at).await?;
         let time = |value: &Value| value["at"].as_str()?.parse().ok();
         // An attempt whose time cannot be read was made just now, for all that is known.
         Ok(made
             .iter()
             .map(|record| time(&record.value).unwrap_or(at))
             .collect())
+    }
+
+    async fn made(&self, phone: &PhoneNumber, at: Timestamp) -> Result<Vec<Record>, ProviderError> {
+        let (of, all) = (attempts_of(phone), IdRange::all());
+        self.state.list(&of, &all, MOST_ATTEMPTS, at).await
     }
 
     async fn facts(
@@ -198,7 +250,10 @@ impl Gatekeeper {
     }
 
     async fn write_down(&self, decision: Decision) -> bool {
-        let log = Arc::clone(&self.log);
+        let log = match &self.log {
+            Log::Open(log) => Arc::clone(log),
+            Log::Broken(_) => return false,
+        };
         let written = tokio::task::spawn_blocking(move || {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             log.append(&decision)

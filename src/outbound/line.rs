@@ -25,12 +25,9 @@ pub trait Line: fmt::Debug + Send + Sync + 'static {
     /// [`Invalid`](crate::ProviderErrorKind::Invalid). After any other it may have been.
     async fn dial(&self, order: &Order) -> Result<CallId, ProviderError>;
 
-    /// The first call that we placed to this number from `since` on, if the carrier knows one.
-    async fn find(
-        &self,
-        to: &PhoneNumber,
-        since: Timestamp,
-    ) -> Result<Option<Placed>, ProviderError>;
+    /// The calls that we placed to this number from `since` on, as far as the carrier knows them,
+    /// oldest first.
+    async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError>;
 
     /// How far a call has come, if the carrier knows it.
     async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError>;

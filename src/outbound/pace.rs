@@ -3,10 +3,11 @@
 //! A pace is one record: when the next call may be placed. Whoever wants to place one moves it
 //! on by the interval, and waits until the time that stood there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::Pacing;
 use crate::{
@@ -26,24 +27,118 @@ pub async fn take_place(
     interval: Duration,
     now: Timestamp,
 ) -> Result<Timestamp, ProviderError> {
-    let key = key(name);
+    take_places(store, &[(name, interval)], now).await
+}
+
+/// Takes the same place in several queues at once: the first that is free in all of them. A place
+/// in one that had to wait for another queue would bring those behind it closer together.
+///
+/// # Errors
+///
+/// As [`take_place`].
+pub async fn take_places(
+    store: &dyn StateStore,
+    queues: &[(&str, Duration)],
+    now: Timestamp,
+) -> Result<Timestamp, ProviderError> {
     let mut failed = None;
     for _ in 0..TRIES {
-        let record = store.get(&key, now).await?;
-        let place = next_free(record.as_ref(), now);
-        let following = place.checked_add(interval).unwrap_or(Timestamp::MAX);
-        let write = Write::to(key.clone()).set(json!({ "next": following }));
-        let write = match &record {
-            Some(record) => write.if_version(record.version),
-            None => write.if_absent(),
-        };
-        match store.apply(vec![write], now).await {
+        let mut place = now;
+        let mut records = Vec::with_capacity(queues.len());
+        for (name, interval) in queues {
+            let key = key(name);
+            let record = store.get(&key, now).await?;
+            place = place.max(next_free(record.as_ref(), now));
+            records.push((key, record, *interval));
+        }
+        let writes = records.into_iter().map(|(key, record, interval)| {
+            let following = place.checked_add(interval).unwrap_or(Timestamp::MAX);
+            let write = Write::to(key).set(json!({ "next": following }));
+            match &record {
+                Some(record) => write.if_version(record.version),
+                None => write.if_absent(),
+            }
+        });
+        match store.apply(writes.collect(), now).await {
             Ok(()) => return Ok(place),
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => failed = Some(error),
             Err(error) => return Err(error),
         }
     }
     Err(failed.unwrap_or_else(|| ProviderError::new("outbound", ProviderErrorKind::Unavailable)))
+}
+
+/// The turns of a carrier's account, over all nodes: who places calls, by hand or in a campaign,
+/// waits for one before each of them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    store: Arc<dyn StateStore>,
+    interval: Duration,
+    /// Those of this node ask one after another: only nodes race for a place.
+    asking: Arc<Mutex<()>>,
+}
+
+impl Turns {
+    /// The turns of an account that may place `rate` calls in any one second, shared by whoever
+    /// shares `store`.
+    pub fn new(store: Arc<dyn StateStore>, rate: f64) -> Self {
+        let second = SLACK.as_secs_f64() + 1.0;
+        Self {
+            store,
+            interval: Duration::from_secs_f64(second / rate.max(0.001)),
+            asking: Arc::default(),
+        }
+    }
+
+    /// Waits until it is the account's turn, by the time that `clock` tells. Whoever was kept
+    /// from going on at that time waits for another turn: late calls would come in a crowd.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used. [`Throttled`](ProviderErrorKind::Throttled) where there is
+    /// no turn within `patience`; no turn is used up then.
+    pub async fn wait(
+        &self,
+        patience: Duration,
+        clock: fn() -> Timestamp,
+    ) -> Result<(), ProviderError> {
+        let until = clock().checked_add(patience).unwrap_or(Timestamp::MAX);
+        loop {
+            let place = {
+                let _asking = self.asking.lock().await;
+                let free = next_place(&*self.store, ACCOUNT, clock()).await?;
+                if free > until {
+                    let retry_after = Duration::try_from(free.duration_since(clock())).ok();
+                    let kind = ProviderErrorKind::Throttled { retry_after };
+                    return Err(ProviderError::new("outbound", kind)
+                        .with_detail("the account's calls are spoken for"));
+                }
+                take_place(&*self.store, ACCOUNT, self.interval, clock()).await?
+            };
+            if arrive(place, clock).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the next place of the account that is one of the queue `name` too.
+    pub(super) async fn place(
+        &self,
+        name: &str,
+        interval: Duration,
+        clock: fn() -> Timestamp,
+    ) -> Result<Timestamp, ProviderError> {
+        let _asking = self.asking.lock().await;
+        let queues = [(name, interval), (ACCOUNT, self.interval)];
+        take_places(&*self.store, &queues, clock()).await
+    }
+}
+
+/// Waits for the time of a place. `false`: it has gone by.
+pub(super) async fn arrive(place: Timestamp, clock: fn() -> Timestamp) -> bool {
+    let wait = Duration::try_from(place.duration_since(clock())).unwrap_or_default();
+    tokio::time::sleep(wait).await;
+    clock().duration_since(place) <= LATE
 }
 
 /// When the next place is free; nothing is taken.
@@ -100,6 +195,15 @@ impl Pacing {
     }
 }
 
+/// The queue of the carrier's account.
+const ACCOUNT: &str = "account";
+
+/// How much later than its successor a request may reach the carrier.
+const SLACK: Duration = Duration::from_millis(200);
+
+/// Whoever is later than this has missed the place.
+const LATE: SignedDuration = SignedDuration::from_millis(200);
+
 /// Others who want a place at the same moment.
 const TRIES: u32 = 50;
 
@@ -131,6 +235,39 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// A campaign that shares an account with others keeps its own distance in spite of them.
+        #[test]
+        fn places_in_two_queues_keep_the_distance_of_both(
+            asks in prop::collection::vec((0_i64..30_000, 0_usize..3), 1..60),
+            millis in 100_u64..2_000,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let store = MemoryState::new();
+            let account = Duration::from_millis(millis);
+            let mut asks = asks;
+            asks.sort_unstable();
+            let mut places: [Vec<Timestamp>; 3] = Default::default();
+            for (at, who) in asks {
+                let now = Timestamp::from_millisecond(1_000_000 + at).unwrap();
+                let own = Duration::from_millis(500 * (who as u64 + 1));
+                let queues = [(["a", "b", "c"][who], own), (ACCOUNT, account)];
+                let place = runtime.block_on(take_places(&store, &queues, now)).unwrap();
+                prop_assert!(place >= now);
+                places[who].push(place);
+            }
+            for (who, places) in places.iter().enumerate() {
+                let own = Duration::from_millis(500 * (who as u64 + 1));
+                for pair in places.windows(2) {
+                    prop_assert!(pair[0] + own <= pair[1]);
+                }
+            }
+            let mut all = places.concat();
+            all.sort_unstable();
+            for pair in all.windows(2) {
+                prop_assert!(pair[0] + account <= pair[1]);
+            }
+        }
 
         /// Whoever asks whenever, clocks that disagree included.
         #[test]

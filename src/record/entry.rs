@@ -102,6 +102,11 @@ impl CallRecord {
         self.status == CallStatus::InProgress
     }
 
+    /// Whether anybody may say how it ended: it goes on, and nobody carries it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_live() && self.alive.is_none()
+    }
+
     /// How long it has lasted by `now`: until its end, once that is known.
     #[must_use]
     pub fn duration_at(&self, now: Timestamp) -> Duration {
@@ -138,6 +143,7 @@ impl CallRecord {
         self.duration = Some(summary.duration);
         self.usage = summary.usage;
         self.transfer = summary.transfer.or(self.transfer);
+        self.cost_usd = summary.cost_usd.or(self.cost_usd);
     }
 
     /// Ends a call whose process died: at its last sign of life or its last line, which is

@@ -60,6 +60,22 @@ impl MemoryCalls {
         Self::default()
     }
 
+    /// Keeps what `note` names, where the record as it is lets it.
+    fn noted(&self, call: &CallId, note: &CallNote, lets: fn(&CallRecord) -> bool) -> bool {
+        let now = clock::wall();
+        let mut calls = self.calls();
+        let kept = calls.entry(call.clone()).or_insert_with(|| {
+            let direction = note.direction.unwrap_or(Direction::Outbound);
+            Kept::new(call, direction, note.started.unwrap_or(now), now)
+        });
+        let may = lets(&kept.record);
+        if may {
+            kept.record.apply(note);
+            kept.record.updated = Some(now);
+        }
+        may
+    }
+
     fn calls(&self) -> MutexGuard<'_, HashMap<CallId, Kept>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,15 +182,12 @@ impl CallStore for MemoryCalls {
     }
 
     async fn note(&self, call: &CallId, note: &CallNote) -> Result<(), ProviderError> {
-        let now = clock::wall();
-        let mut calls = self.calls();
-        let kept = calls.entry(call.clone()).or_insert_with(|| {
-            let direction = note.direction.unwrap_or(Direction::Outbound);
-            Kept::new(call, direction, note.started.unwrap_or(now), now)
-        });
-        kept.record.apply(note);
-        kept.record.updated = Some(now);
+        self.noted(call, note, |_| true);
         Ok(())
+    }
+
+    async fn close(&self, call: &CallId, note: &CallNote) -> Result<bool, ProviderError> {
+        Ok(self.noted(call, note, CallRecord::is_open))
     }
 
     async fn expire(&self, silent: Timestamp) -> Result<Vec<CallRecord>, ProviderError> {

@@ -91,6 +91,12 @@ pub trait CallStore: fmt::Debug + Send + Sync + 'static {
     /// is not known yet gets a record. Safe to repeat.
     async fn note(&self, call: &CallId, note: &CallNote) -> Result<(), ProviderError>;
 
+    /// Ends a call of which nobody but the carrier can say how, as `note` has it. One that has
+    /// ended already stays as it is; so does one that a process has said to carry, which says by
+    /// itself how it ended or is found to be gone (see [`expire`](Self::expire)). A call that is
+    /// not known yet gets a record. Answers whether the call was ended by this. Safe to repeat.
+    async fn close(&self, call: &CallId, note: &CallNote) -> Result<bool, ProviderError>;
+
     /// Closes, as abandoned, the live calls that no process has said to carry since `silent`
     /// (see [`CallNote::alive`]): each at its last sign of life. Answers with those that this
     /// very caller has closed. A call that never gave a sign is left alone: it is somebody
@@ -119,6 +125,10 @@ impl<C: CallStore + ?Sized> CallStore for Arc<C> {
 
     async fn note(&self, call: &CallId, note: &CallNote) -> Result<(), ProviderError> {
         (**self).note(call, note).await
+    }
+
+    async fn close(&self, call: &CallId, note: &CallNote) -> Result<bool, ProviderError> {
+        (**self).close(call, note).await
     }
 
     async fn expire(&self, silent: Timestamp) -> Result<Vec<CallRecord>, ProviderError> {

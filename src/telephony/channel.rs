@@ -14,7 +14,12 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::{error::ProviderError, private::Private};
+use crate::{
+    clock,
+    error::{ProviderError, ProviderErrorKind},
+    private::Private,
+    state::{Key, StateStore, Write},
+};
 
 /// Makes and redeems tokens for channels. A channel is a call, or whatever else one socket is for.
 ///
@@ -35,6 +40,30 @@ pub trait SpentTokens: fmt::Debug + Send + Sync + 'static {
     /// Marks the token named `id` as spent until `expires`. Answers whether it was fresh: of any
     /// number of callers with the same `id`, exactly one hears `true`.
     async fn spend(&self, id: &str, expires: Timestamp) -> Result<bool, ProviderError>;
+}
+
+/// Spent tokens in the state that nodes share: one conditional write for each socket.
+#[derive(Clone, Debug)]
+pub struct SpentInState(Arc<dyn StateStore>);
+
+impl SpentInState {
+    /// Those in `state`, where each stays until its token has expired.
+    pub fn new(state: Arc<dyn StateStore>) -> Self {
+        Self(state)
+    }
+}
+
+#[async_trait]
+impl SpentTokens for SpentInState {
+    async fn spend(&self, id: &str, expires: Timestamp) -> Result<bool, ProviderError> {
+        let spent = Write::to(Key::new("spent-tokens", id)).if_absent();
+        let spent = spent.set(serde_json::Value::Bool(true)).expires(expires);
+        match self.0.apply(vec![spent], clock::wall()).await {
+            Ok(()) => Ok(true),
+            Err(error) if *error.kind() == ProviderErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Why a token opens nothing.
@@ -251,7 +280,6 @@ const STORE_PATIENCE: Duration = Duration::from_millis(1_500);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ProviderErrorKind;
 
     const NOW: Timestamp = Timestamp::constant(1_767_268_800, 0);
 
@@ -372,6 +400,22 @@ mod tests {
         assert_eq!(one.redeem_everywhere(&token, "call-1", NOW).await, Ok(()));
         let again = two.redeem_everywhere(&token, "call-1", NOW).await;
         assert_eq!(again, Err(TokenError::Spent));
+    }
+
+    #[tokio::test]
+    async fn nodes_that_share_their_state_share_what_is_spent() {
+        let state: Arc<dyn StateStore> = Arc::new(crate::state::MemoryState::new());
+        let now = clock::wall();
+        let node = || {
+            let spent = SpentInState::new(Arc::clone(&state));
+            ChannelTokens::derived("s").sharing(Arc::new(spent))
+        };
+        let (one, two) = (node(), node());
+        let (first, second) = (one.issue("call-1", now), one.issue("call-1", now));
+        assert_eq!(one.redeem_everywhere(&first, "call-1", now).await, Ok(()));
+        let again = two.redeem_everywhere(&first, "call-1", now).await;
+        assert_eq!(again, Err(TokenError::Spent));
+        assert_eq!(two.redeem_everywhere(&second, "call-1", now).await, Ok(()));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod drain;
 mod follower;
 mod keyless;
 mod model;
+mod nodes;
 mod nova;
 mod outbound;
 mod program;

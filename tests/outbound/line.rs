@@ -72,6 +72,11 @@ impl FakeLine {
         self.inner.lock().unwrap().fates.insert(to.clone(), fate);
     }
 
+    /// How long the calls take that are placed from now on.
+    pub(crate) fn lasting(&self, length: Duration) {
+        self.inner.lock().unwrap().length = length;
+    }
+
     pub(crate) fn fail(&self, fault: Fault) {
         self.inner.lock().unwrap().faults.push(fault);
     }
@@ -144,14 +149,10 @@ impl Line for FakeLine {
         }
     }
 
-    async fn find(
-        &self,
-        to: &PhoneNumber,
-        since: Timestamp,
-    ) -> Result<Option<Placed>, ProviderError> {
-        let calls = self.calls();
-        let call = calls.iter().find(|call| call.to == *to && call.at >= since);
-        Ok(call.map(placed))
+    async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.to == *to && call.at >= since);
+        Ok(calls.iter().map(placed).collect())
     }
 
     async fn look(&self, call: &CallId) -> Result<Option<Placed>, ProviderError> {

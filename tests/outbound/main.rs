@@ -7,4 +7,5 @@
 mod campaigns;
 mod crashes;
 mod line;
+mod nodes;
 mod office;

@@ -71,6 +71,14 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     speech(config, &aws, &mut report).await;
     places(config, &mut report).await;
     report.add("transcripts", transcripts(config).await);
+    report.add(
+        "log of decisions",
+        match stores::check_log(&config.stores.data_dir) {
+            Ok(0) => Found::Ok("nothing was decided yet".to_owned()),
+            Ok(lines) => Found::Ok(format!("{lines} decisions, in one unbroken chain")),
+            Err(broken) => Found::Missing(format!("nobody is called: {}", in_full(&broken))),
+        },
+    );
     carrier(config, &mut report);
     match report.missing() {
         0 => Ok(()),

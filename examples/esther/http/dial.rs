@@ -26,6 +26,7 @@ pub(super) async fn simple(
     let message = body.text("message", LONGEST_MESSAGE)?;
     let message = message.ok_or_else(|| wrong("`message` is missing or empty."))?;
     let wish = may_be_called(&app, to, &body).await?;
+    turn(&app, &wish).await?;
     let to = &wish.to;
     let call = app.vonage.announce(to, &message, DialOptions::default());
     initiated(&app, &wish, call.await).await
@@ -42,6 +43,7 @@ pub(super) async fn ai(State(app): State<App>, Body(body): Body) -> Result<Json<
         app.permission.take_back(&wish).await;
         return Err(Problem::busy("All lines are busy.", SOON));
     }
+    turn(&app, &wish).await?;
     let mut options = DialOptions::default();
     options.instructions = instructions;
     options.greeting = first_words.as_deref().map(persona::opening);
@@ -88,6 +90,27 @@ async fn may_be_called(app: &App, to: PhoneNumber, body: &Members<'_>) -> Result
         return Err(not_ready(&error));
     }
     Ok(wish)
+}
+
+/// Waits for the account's turn: its rate is one for all nodes and campaigns.
+async fn turn(app: &App, wish: &Wish) -> Result<(), Problem> {
+    let problem = match app.outbound.turn().await {
+        Ok(()) if app.readiness.is_draining() => Problem::busy("Esther is about to stop.", LATER),
+        Ok(()) => return Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, "a call by hand does not get its turn");
+            let wait = match error.kind() {
+                ProviderErrorKind::Throttled { retry_after } => retry_after.map(|it| it.as_secs()),
+                _ => None,
+            };
+            let wait = wait
+                .and_then(|wait| u32::try_from(wait).ok())
+                .unwrap_or(SOON);
+            Problem::busy("The account can begin no further call now.", wait.max(1))
+        }
+    };
+    app.permission.take_back(wish).await;
+    Err(problem)
 }
 
 async fn initiated(

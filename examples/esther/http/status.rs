@@ -24,7 +24,11 @@ pub(super) async fn up() -> Json<Value> {
 /// `GET /ready`
 pub(super) async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
     match app.readiness.is_draining() {
-        false => Ok(Json(json!({ "status": "ready" }))),
+        false => Ok(Json(match app.outbound.gate.is_shut() {
+            None => json!({ "status": "ready" }),
+            // Calls are taken all the same. Everybody may ask: the file is not named.
+            Some(_) => json!({ "status": "ready", "dialling": NOBODY }),
+        })),
         true => Err(Problem::busy(
             "Esther takes no new calls: it is about to stop.",
             30,
@@ -39,6 +43,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
         "calls": app.agent.counts().calls,
         "maxCalls": app.max_calls,
         "ready": !app.readiness.is_draining(),
+        "dialling": app.outbound.gate.is_shut().map(|why| format!("nobody is called: {why}")),
         "version": env!("CARGO_PKG_VERSION"),
     }))
 }
@@ -66,5 +71,7 @@ pub(super) async fn openapi() -> ([(HeaderName, &'static str); 1], &'static str)
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
+const NOBODY: &str = "nobody is called: the log of decisions was changed or cannot be read; \
+                      `esther check` says where";
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -65,6 +65,8 @@ pub(super) async fn transfer(
         )),
         (Some(live), wanted) => {
             may_be_handed_calls(&app, &to).await?;
+            // Whoever takes the call over is called at the account's rate like anybody else.
+            app.outbound.turn().await.map_err(carrier)?;
             by_agent(&app, &live, party, wanted).await
         }
     }

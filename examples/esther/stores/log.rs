@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use novavoice::outbound::{Decisions, Gatekeeper};
+use novavoice::outbound::{BrokenLog, Decisions, Gatekeeper};
 
 use super::Stores;
 
@@ -16,7 +16,8 @@ use super::Stores;
 /// writes that one, the first of `decisions-2.jsonl` and so on that nobody writes: each is a chain
 /// of its own.
 ///
-/// Nobody is called without the log: a log that was changed stops the start.
+/// Nobody is called without the log. One that was changed, or cannot be read, shuts the gate, and
+/// whoever calls us is answered all the same.
 pub(crate) fn gatekeeper(stores: &Stores, data_dir: &Path) -> anyhow::Result<Gatekeeper> {
     let opened = open(data_dir);
     let (log, lock) = opened.with_context(|| {
@@ -27,32 +28,53 @@ pub(crate) fn gatekeeper(stores: &Stores, data_dir: &Path) -> anyhow::Result<Gat
     })?;
     // Held until the process ends, however it ends.
     std::mem::forget(lock);
-    Ok(Gatekeeper::new(
-        Arc::clone(&stores.state),
-        Arc::clone(&stores.leads),
-        log,
-    ))
+    let (state, leads) = (Arc::clone(&stores.state), Arc::clone(&stores.leads));
+    Ok(match log {
+        Ok(log) => Gatekeeper::new(state, leads, log),
+        Err(broken) => {
+            tracing::error!(
+                error = &broken as &dyn std::error::Error,
+                "nobody is called from here"
+            );
+            Gatekeeper::shut(state, leads, broken)
+        }
+    })
 }
 
-fn open(folder: &Path) -> anyhow::Result<(Decisions, File)> {
+/// Checks every log of a folder; answers with their lines.
+pub(crate) fn check_log(data_dir: &Path) -> Result<u64, BrokenLog> {
+    let mut lines = 0;
+    for nth in 1..=MOST {
+        let path = data_dir.join(format!("{}.jsonl", name(nth)));
+        if path.exists() {
+            lines += Decisions::verify(path)?;
+        }
+    }
+    Ok(lines)
+}
+
+type Opened = (Result<Decisions, BrokenLog>, File);
+
+fn open(folder: &Path) -> anyhow::Result<Opened> {
     fs::create_dir_all(folder)?;
     for nth in 1..=MOST {
-        let name = match nth {
-            1 => "decisions".to_owned(),
-            _ => format!("decisions-{nth}"),
-        };
+        let name = name(nth);
         // Beside the log: on some systems what is locked cannot be written by another handle.
         let lock = lockable(&folder.join(format!("{name}.lock")))?;
         match lock.try_lock() {
-            Ok(()) => {
-                let log = Decisions::open(folder.join(format!("{name}.jsonl")))?;
-                return Ok((log, lock));
-            }
+            Ok(()) => return Ok((Decisions::open(folder.join(format!("{name}.jsonl"))), lock)),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
     anyhow::bail!("{MOST} processes write to it already")
+}
+
+fn name(nth: u32) -> String {
+    match nth {
+        1 => "decisions".to_owned(),
+        _ => format!("decisions-{nth}"),
+    }
 }
 
 fn lockable(path: &Path) -> io::Result<File> {

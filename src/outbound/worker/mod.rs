@@ -121,6 +121,7 @@ struct Inner {
     desk: Desk,
     config: WorkerConfig,
     campaigns: Campaigns,
+    turns: pace::Turns,
     /// This process, and no other.
     node: String,
     wake: Notify,
@@ -137,7 +138,16 @@ struct Hands {
     /// Attempts that this node sees to.
     attempts: HashSet<String>,
     /// Failures in a row, by campaign.
-    failures: HashMap<String, u32>,
+    failures: HashMap<(String, Failing), u32>,
+}
+
+/// What may be out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Failing {
+    /// The carrier: it takes no calls.
+    Carrier,
+    /// What comes after it: calls are placed, and fail.
+    Calls,
 }
 
 impl Worker {
@@ -145,11 +155,13 @@ impl Worker {
     #[must_use]
     pub fn new(desk: Desk, config: WorkerConfig) -> Self {
         let campaigns = Campaigns::new(Arc::clone(&desk.state));
+        let turns = pace::Turns::new(Arc::clone(&desk.state), config.account_rate);
         Self {
             inner: Arc::new(Inner {
                 desk,
                 config,
                 campaigns,
+                turns,
                 node: Uuid::new_v4().to_string(),
                 wake: Notify::new(),
                 hands: Mutex::default(),
@@ -170,6 +182,10 @@ impl Worker {
         let (stopping, stopped) = watch::channel(false);
         let mut turns = JoinSet::new();
         let mut rounds = Rounds::default();
+        // Beside the rounds: one that takes long must not let this node pass for dead.
+        let mut beat = JoinSet::new();
+        let heart = Arc::clone(inner);
+        beat.spawn(async move { heart.beat_on().await });
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -189,24 +205,25 @@ impl Worker {
             }
         }
         stopping.send_replace(true);
-        let mut beat = tokio::time::interval(inner.config.heartbeat);
-        loop {
+        // What is being placed is placed or given back. After that others may see to the calls
+        // that go on, in case this process has no time for it.
+        while inner.is_preparing() {
             tokio::select! {
-                done = turns.join_next() => match done {
-                    Some(done) => report(done),
-                    None => break,
-                },
-                _ = beat.tick() => inner.beat().await,
+                Some(done) = turns.join_next() => report(done),
+                () = tokio::time::sleep(inner.config.poll / 10) => {}
             }
         }
+        beat.shutdown().await;
         inner.leave().await;
+        while let Some(done) = turns.join_next().await {
+            report(done);
+        }
     }
 }
 
 /// When this node did last what it need not do each time.
 #[derive(Debug, Default)]
 struct Rounds {
-    beat: Option<Timestamp>,
     recovery: Option<Timestamp>,
 }
 
@@ -218,10 +235,6 @@ impl Inner {
         stop: &watch::Receiver<bool>,
     ) {
         let now = self.now();
-        if is_due(rounds.beat, now, self.config.heartbeat) {
-            self.beat().await;
-            rounds.beat = Some(now);
-        }
         let campaigns = match self.campaigns.list(now).await {
             Ok(campaigns) => campaigns,
             Err(failed) => return complain("the campaigns cannot be read", &failed),
@@ -233,6 +246,10 @@ impl Inner {
                     complain("attempts of others cannot be read", &failed);
                 }
             }
+        }
+        // Others call meanwhile, if there are any.
+        if self.desk.gate.is_shut().is_some() {
+            return;
         }
         for campaign in campaigns {
             if campaign.state == CampaignState::Running
@@ -344,6 +361,20 @@ impl Inner {
         }))
     }
 
+    /// Says again and again that this node lives.
+    async fn beat_on(&self) {
+        let mut beat = tokio::time::interval(self.config.heartbeat);
+        loop {
+            beat.tick().await;
+            self.beat().await;
+        }
+    }
+
+    /// Whether a turn is between its beginning and the carrier's answer.
+    fn is_preparing(&self) -> bool {
+        self.hands().preparing.values().any(|turns| *turns > 0)
+    }
+
     /// Says that this node lives.
     async fn beat(&self) {
         let now = self.now();
@@ -364,19 +395,20 @@ impl Inner {
         }
     }
 
-    /// A call of a campaign failed, or did not. Too many failures in a row stop the campaign: the
-    /// carrier or the model is out of order, and every lead would be wasted.
-    async fn note_failure(&self, campaign: &str, because: Option<&str>) {
+    /// Something of a campaign failed, or did not. Too many failures in a row stop the campaign:
+    /// the carrier or the model is out of order, and every lead would be wasted.
+    async fn note_failure(&self, campaign: &str, what: Failing, because: Option<&str>) {
+        let key = (campaign.to_owned(), what);
         let in_a_row = {
             let mut hands = self.hands();
             match because {
                 Some(_) => {
-                    let failures = hands.failures.entry(campaign.to_owned()).or_default();
+                    let failures = hands.failures.entry(key.clone()).or_default();
                     *failures += 1;
                     *failures
                 }
                 None => {
-                    hands.failures.remove(campaign);
+                    hands.failures.remove(&key);
                     0
                 }
             }
@@ -386,7 +418,7 @@ impl Inner {
         };
         let because = format!("{in_a_row} calls in a row failed, the last one because: {because}");
         error!(campaign, because, "a campaign is stopped");
-        self.hands().failures.remove(campaign);
+        self.hands().failures.remove(&key);
         if let Err(failed) = self.campaigns.stop(campaign, &because, self.now()).await {
             complain("a campaign cannot be stopped", &failed);
         }
@@ -403,7 +435,8 @@ impl Inner {
 }
 
 impl WorkerConfig {
-    /// How many leads one node prepares at a time: as many as may be called in a poll or two.
+    /// How many leads one node prepares at a time: as many as may be called in two polls. The places
+    /// of those that are prepared are lost when the node dies.
     fn abreast(&self, campaign: &Campaign) -> usize {
         let rate = campaign.plan.pacing.calls_per_second.min(self.account_rate);
         #[expect(
@@ -411,7 +444,9 @@ impl WorkerConfig {
             clippy::cast_sign_loss,
             reason = "a small positive number"
         )]
-        let abreast = (rate * 2.0).ceil().clamp(1.0, 64.0) as usize;
+        let abreast = (rate * self.poll.as_secs_f64() * 2.0)
+            .ceil()
+            .clamp(1.0, 64.0) as usize;
         abreast
     }
 }

@@ -1,11 +1,11 @@
 //! What nodes leave behind that died.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::{Attempt, Inner, Stored, attempts_of, node_key};
+use super::{Attempt, Inner, Stored, attempts_of, complain, node_key};
 use crate::{
     error::{ProviderError, ProviderErrorKind},
     outbound::{Campaign, attempt},
@@ -24,6 +24,7 @@ impl Inner {
             return Ok(());
         }
         let mut range = IdRange::all();
+        let mut nodes = HashMap::new();
         loop {
             let now = self.now();
             let collection = attempts_of(&campaign.id);
@@ -34,23 +35,45 @@ impl Inner {
             range = IdRange::after(&last.key.id);
             for record in page {
                 let attempt: Stored<Attempt> = Stored::read(record)?;
-                if !self.is_orphan(&attempt.value).await? {
+                if !self.is_orphan(&attempt.value, &mut nodes).await? {
                     continue;
                 }
                 if let Some(attempt) = self.adopt(attempt).await? {
                     let (inner, campaign) = (Arc::clone(self), campaign.clone());
-                    turns.spawn(async move { inner.see_through(&campaign, attempt, None).await });
+                    turns.spawn(async move {
+                        // Before its lease runs out, and somebody else takes the lead.
+                        let claim = inner.inherit(&attempt).await.unwrap_or_else(|failed| {
+                            complain("the claim of a dead node cannot be taken over yet", &failed);
+                            None
+                        });
+                        if let Some(call) = attempt.value.call.clone() {
+                            inner
+                                .belongs(&campaign, &attempt, &call, claim.as_ref())
+                                .await;
+                        }
+                        inner.see_through(&campaign, attempt, claim).await;
+                    });
                 }
             }
         }
     }
 
-    async fn is_orphan(&self, attempt: &Attempt) -> Result<bool, ProviderError> {
+    /// `nodes` remembers which nodes live.
+    async fn is_orphan(
+        &self,
+        attempt: &Attempt,
+        nodes: &mut HashMap<String, bool>,
+    ) -> Result<bool, ProviderError> {
         if attempt.node == self.node {
             return Ok(!self.hands().attempts.contains(&attempt.id));
         }
+        if let Some(lives) = nodes.get(&attempt.node) {
+            return Ok(!lives);
+        }
         let node = node_key(&attempt.node);
-        Ok(self.desk.state.get(&node, self.now()).await?.is_none())
+        let lives = self.desk.state.get(&node, self.now()).await?.is_some();
+        nodes.insert(attempt.node.clone(), lives);
+        Ok(!lives)
     }
 
     /// Makes an attempt ours. `None` when somebody else was faster.

@@ -1,4 +1,4 @@
-//! One lead's turn: claimed, asked about, dialled, seen through, settled.
+//! One lead's turn: asked about, claimed, dialled, seen through, settled.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Attempt, Hand, Inner, Stored, Waiting, complain, pace, running_for};
+use super::{Attempt, Failing, Hand, Inner, Stored, Waiting, complain, pace, running_for};
 use crate::{
     call::{CallId, Direction, Outcome, Party},
     error::{ProviderError, ProviderErrorKind},
-    lead::{CallResult, Change, Claim, Claimant, LeadCallStatus, PhoneNumber},
+    lead::{CallResult, Change, Claim, Claimant, Lead, LeadCallStatus},
     outbound::{
-        Campaign, Order, Refusal,
+        Campaign, Order, Placed, Refusal,
         attempt::{self, Room, attempt_key},
     },
     record::CallNote,
@@ -36,41 +36,25 @@ impl Inner {
         mut hand: Hand,
         stop: watch::Receiver<bool>,
     ) {
-        let phone = turn.value.phone.clone();
-        let claimant = Claimant::new(&self.node, self.now());
-        let claim = match self.desk.leads.claim(&phone, &claimant).await {
-            Ok(Some(claim)) => claim,
-            Ok(None) => return self.pass(&campaign, &turn).await,
-            Err(failed) => return complain("a lead cannot be claimed", &failed),
-        };
-        let mut claim = Some(claim);
+        let mut claim = None;
         match self.place(&campaign, &turn, &mut claim, stop).await {
             Ok(Some(attempt)) => {
                 hand.prepared();
                 self.see_through(&campaign, attempt, claim).await;
             }
-            Ok(None) => {}
-            Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {}
-            Err(failed) => complain("a lead's turn failed", &failed),
-        }
-    }
-
-    /// The lead cannot be claimed: somebody else holds it, or there is none any more.
-    async fn pass(&self, campaign: &Campaign, turn: &Stored<Waiting>) {
-        match self.desk.leads.get(&turn.value.phone).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                let writes = attempt::refuse(campaign, turn, &[Refusal::Unverified]);
-                if let Err(failed) = self.desk.state.apply(writes, self.now()).await {
-                    complain("a lead that is gone cannot be passed over", &failed);
+            Ok(None) => self.give_back(&mut claim).await,
+            Err(failed) => {
+                if *failed.kind() != ProviderErrorKind::Conflict {
+                    complain("a lead's turn failed", &failed);
                 }
+                // Its lease would keep everybody from it for a while.
+                self.give_back(&mut claim).await;
             }
-            Err(failed) => complain("a lead cannot be read", &failed),
         }
     }
 
-    /// From the claim to the carrier's answer. `None` when nobody is called; then the claim was
-    /// given back. A claim that is left goes with the call.
+    /// From the lead to the carrier's answer. `None` when nobody is called. A claim that is left
+    /// goes with the call.
     async fn place(
         &self,
         campaign: &Campaign,
@@ -78,36 +62,46 @@ impl Inner {
         claim: &mut Option<Claim>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Option<Stored<Attempt>>, ProviderError> {
-        let Some(held) = claim.clone() else {
+        let phone = &turn.value.phone;
+        let Some(lead) = self.desk.leads.get(phone).await? else {
+            // It is gone.
+            let writes = attempt::refuse(campaign, turn, &[Refusal::Unverified]);
+            self.desk.state.apply(writes, self.now()).await?;
             return Ok(None);
         };
-        let rules = campaign.plan.rules(self.config.consent);
-        let phone = &turn.value.phone;
-        let lead = Some(&held.lead);
-        let name = Some(campaign.id.as_str());
-        let decision = self
-            .desk
-            .gate
-            .decide(phone, lead, &rules, name, false, self.now())
-            .await;
-        if !decision.refusals.is_empty() {
-            let writes = match self.postponed(campaign, &held, &decision.refusals).await? {
-                Some(due) => attempt::postpone(campaign, turn, due)?,
-                None => attempt::refuse(campaign, turn, &decision.refusals),
-            };
-            let refused = self.desk.state.apply(writes, self.now()).await;
-            self.give_back(claim).await;
-            return refused.map(|()| None);
+        if !self.may_be_called(campaign, turn, &lead).await? {
+            return Ok(None);
         }
-        let place = self.take_place(campaign).await?;
-        let wait = Duration::try_from(place.duration_since(self.now())).unwrap_or_default();
         let told = tokio::select! {
+            biased;
             // An error says that nobody can tell us to go on.
             _ = stop.wait_for(|stop| *stop) => true,
-            () = tokio::time::sleep(wait) => false,
+            come = self.await_place(campaign) => {
+                come?;
+                false
+            }
         };
         if told || self.spent(campaign, self.now()).await?.today {
-            self.give_back(claim).await;
+            return Ok(None);
+        }
+        // Not before its turn: the claim of a node that dies keeps everybody from the lead.
+        let claimant = Claimant::new(&self.node, self.now());
+        let Some(held) = self.desk.leads.claim(phone, &claimant).await? else {
+            let due = self.now().checked_add(HELD).unwrap_or(Timestamp::MAX);
+            let writes = attempt::postpone(campaign, turn, due)?;
+            self.desk.state.apply(writes, self.now()).await?;
+            return Ok(None);
+        };
+        let held = claim.insert(held).clone();
+        // Much may have been said meanwhile.
+        let rules = campaign.plan.rules(self.config.consent);
+        let asked = self
+            .desk
+            .gate
+            .ask(phone, Some(&held.lead), &rules, self.now());
+        let called =
+            asked.await.is_empty() || self.may_be_called(campaign, turn, &held.lead).await?;
+        if !called || *stop.borrow() {
             return Ok(None);
         }
         let now = self.now();
@@ -129,7 +123,6 @@ impl Inner {
             // Where the answer was lost the intent may stand: it is found again, as ours, and
             // settled by looking the call up, which was never placed.
             self.hands().attempts.remove(&attempt.id);
-            self.give_back(claim).await;
             return Err(failed);
         }
         let stored = Stored {
@@ -140,28 +133,64 @@ impl Inner {
         self.dial(campaign, stored, claim).await
     }
 
+    /// Whether the rules let a lead be called; otherwise it is refused, or its turn comes later.
+    async fn may_be_called(
+        &self,
+        campaign: &Campaign,
+        turn: &Stored<Waiting>,
+        lead: &Lead,
+    ) -> Result<bool, ProviderError> {
+        let rules = campaign.plan.rules(self.config.consent);
+        let (phone, name) = (&turn.value.phone, Some(campaign.id.as_str()));
+        let decided = self
+            .desk
+            .gate
+            .decide(phone, Some(lead), &rules, name, false, self.now());
+        let refusals = decided.await.refusals;
+        if refusals.is_empty() {
+            return Ok(true);
+        }
+        let writes = match self.postponed(campaign, lead, &refusals).await? {
+            Some(due) => attempt::postpone(campaign, turn, due)?,
+            None => attempt::refuse(campaign, turn, &refusals),
+        };
+        self.desk.state.apply(writes, self.now()).await?;
+        Ok(false)
+    }
+
     /// When a lead is due that only waits because a day's budget was spent before its turn came,
-    /// and whose hours are over now. Any other lead is refused.
+    /// and whose hours are over now; or of which nobody knows what the rules say, since a store
+    /// or the log did not answer. Any other lead is refused.
     async fn postponed(
         &self,
         campaign: &Campaign,
-        claim: &Claim,
+        lead: &Lead,
         refusals: &[Refusal],
     ) -> Result<Option<Timestamp>, ProviderError> {
         let now = self.now();
+        if refusals == [Refusal::Unverified] {
+            return Ok(now.checked_add(LATER).ok());
+        }
         if refusals != [Refusal::OutsideWindow] || !self.spent(campaign, now).await?.before {
             return Ok(None);
         }
-        let zones: Vec<_> = claim.lead.zones().iter().collect();
+        let zones: Vec<_> = lead.zones().iter().collect();
         Ok(campaign.plan.window.next_open(now, &zones))
     }
 
-    async fn take_place(&self, campaign: &Campaign) -> Result<Timestamp, ProviderError> {
-        let (state, now) = (&*self.desk.state, self.now());
-        let interval = campaign.plan.pacing.interval(running_for(campaign, now));
-        let place = pace::take_place(state, &campaign.id, interval, now).await?;
-        let account = Duration::from_secs_f64(1.0 / self.config.account_rate.max(0.001));
-        pace::take_place(state, ACCOUNT, account, place).await
+    /// Waits for the campaign's and the account's next place, as often as one is missed.
+    async fn await_place(&self, campaign: &Campaign) -> Result<(), ProviderError> {
+        let clock = self.config.clock;
+        loop {
+            let interval = campaign
+                .plan
+                .pacing
+                .interval(running_for(campaign, clock()));
+            let place = self.turns.place(&campaign.id, interval, clock).await?;
+            if pace::arrive(place, clock).await {
+                return Ok(());
+            }
+        }
     }
 
     /// Asks the carrier for the call that is intended.
@@ -181,6 +210,8 @@ impl Inner {
         };
         match self.desk.line.dial(&order).await {
             Ok(call) => {
+                self.note_failure(&campaign.id, Failing::Carrier, None)
+                    .await;
                 self.placed(campaign, &mut attempt, call, claim.as_ref())
                     .await;
                 Ok(Some(attempt))
@@ -193,7 +224,7 @@ impl Inner {
                 );
                 // To be told to wait is no sign that anything is out of order.
                 if !matches!(failed.kind(), ProviderErrorKind::Throttled { .. }) {
-                    self.note_failure(&campaign.id, Some(&failed.to_string()))
+                    self.note_failure(&campaign.id, Failing::Carrier, Some(&failed.to_string()))
                         .await;
                 }
                 let due = self.now().checked_add(LATER).unwrap_or(Timestamp::MAX);
@@ -209,6 +240,8 @@ impl Inner {
                     campaign = campaign.id,
                     "whether a call was placed is not known: looking it up"
                 );
+                self.note_failure(&campaign.id, Failing::Carrier, Some(&failed.to_string()))
+                    .await;
                 Ok(Some(attempt))
             }
         }
@@ -223,8 +256,8 @@ impl Inner {
         claim: Option<&Claim>,
     ) {
         attempt.value.call = Some(call.clone());
-        let noted = match attempt::update(attempt) {
-            Ok(write) => self.desk.state.apply(vec![write], self.now()).await,
+        let noted = match attempt::place(attempt) {
+            Ok(writes) => self.desk.state.apply(writes, self.now()).await,
             Err(failed) => Err(failed),
         };
         match noted {
@@ -232,6 +265,17 @@ impl Inner {
             // It is looked up by its number then, should this process die.
             Err(failed) => complain("the id of a call could not be kept", &failed),
         }
+        self.belongs(campaign, attempt, &call, claim).await;
+    }
+
+    /// The record of a call says which campaign placed it. Safe to repeat.
+    pub(super) async fn belongs(
+        &self,
+        campaign: &Campaign,
+        attempt: &Stored<Attempt>,
+        call: &CallId,
+        claim: Option<&Claim>,
+    ) {
         let note = CallNote {
             remote: Some(Party::new(attempt.value.waiting.phone.reveal())),
             direction: Some(Direction::Outbound),
@@ -239,7 +283,7 @@ impl Inner {
             owner: claim.and_then(|claim| claim.lead.text("owner_alias").map(Into::into)),
             ..CallNote::default()
         };
-        if let Err(failed) = self.desk.calls.note(&call, &note).await {
+        if let Err(failed) = self.desk.calls.note(call, &note).await {
             complain("the record of a call could not be begun", &failed);
         }
     }
@@ -307,8 +351,13 @@ impl Inner {
                 Err(failed) => complain("the record of a call cannot be read", &failed),
             }
         }
+        let pause = match (&attempt.value.call, *looked) {
+            (Some(_), _) => LOOK_UP,
+            (None, None) => SignedDuration::ZERO,
+            (None, Some(_)) => LOOK_FOR,
+        };
         let last = looked.get_or_insert(now);
-        if now.duration_since(*last) < LOOK_UP && attempt.value.call.is_some() {
+        if now.duration_since(*last) < pause {
             return None;
         }
         *last = now;
@@ -322,22 +371,7 @@ impl Inner {
     ) -> Option<End> {
         let known = match attempt.value.call.clone() {
             Some(call) => self.desk.line.look(&call).await,
-            None => {
-                // The carrier's clock may run a little behind.
-                let since = attempt
-                    .value
-                    .at
-                    .checked_sub(SKEW)
-                    .unwrap_or(attempt.value.at);
-                let phone = attempt.value.waiting.phone.clone();
-                let found = self.desk.line.find(&phone, since).await;
-                if let Ok(Some(placed)) = &found {
-                    info!(call = %placed.call, "a call was found at the carrier");
-                    self.placed(campaign, attempt, placed.call.clone(), None)
-                        .await;
-                }
-                found
-            }
+            None => self.find(campaign, attempt).await,
         };
         let searched = self.now().duration_since(attempt.value.at);
         let search = SignedDuration::try_from(self.config.search).unwrap_or(SignedDuration::MAX);
@@ -350,9 +384,14 @@ impl Inner {
                     ended: Some(end.at),
                     ..CallNote::default()
                 };
-                if let Err(failed) = self.desk.calls.note(&placed.call, &note).await {
-                    complain("the end of a call could not be kept", &failed);
-                    return None;
+                match self.desk.calls.close(&placed.call, &note).await {
+                    Ok(true) => {}
+                    // Its process says how it ended, or that process is found to be dead.
+                    Ok(false) => return None,
+                    Err(failed) => {
+                        complain("the end of a call could not be kept", &failed);
+                        return None;
+                    }
                 }
                 Some(End {
                     outcome: end.outcome,
@@ -376,6 +415,33 @@ impl Inner {
         }
     }
 
+    /// Looks for the call of an attempt of which nothing but the intent is known.
+    async fn find(
+        &self,
+        campaign: &Campaign,
+        attempt: &mut Stored<Attempt>,
+    ) -> Result<Option<Placed>, ProviderError> {
+        let Attempt { waiting, at, .. } = &attempt.value;
+        let phone = waiting.phone.clone();
+        // The carrier's clock may run a little behind.
+        let since = at.checked_sub(SKEW).unwrap_or(*at);
+        let found = self.desk.line.find(&phone, since).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        // A call of the attempt before may be as young.
+        let others = self.desk.gate.calls(&phone, self.now()).await?;
+        let found = found
+            .into_iter()
+            .find(|placed| !others.contains(&placed.call));
+        if let Some(placed) = &found {
+            info!(call = %placed.call, "a call was found at the carrier");
+            self.placed(campaign, attempt, placed.call.clone(), None)
+                .await;
+        }
+        Ok(found)
+    }
+
     async fn is_bad_number(&self, call: &CallId, outcome: Option<Outcome>) -> bool {
         if outcome != Some(Outcome::Failed) {
             return false;
@@ -393,11 +459,13 @@ impl Inner {
         end: End,
         claim: &mut Option<Claim>,
     ) -> Result<(), ProviderError> {
-        let phone = &attempt.value.waiting.phone;
-        self.write_back(phone, attempt.value.call.as_ref(), end, claim)
-            .await?;
-        let because = (end.outcome == Outcome::Failed && !end.bad_number).then_some("it failed");
-        self.note_failure(&campaign.id, because).await;
+        self.write_back(attempt, end, claim).await?;
+        // That nothing was placed was noted when it was tried, or it died with its node.
+        if attempt.value.call.is_some() {
+            let failed = end.outcome == Outcome::Failed && !end.bad_number;
+            self.note_failure(&campaign.id, Failing::Calls, failed.then_some("it failed"))
+                .await;
+        }
         let nth = attempt.value.waiting.outcomes.get(&end.outcome);
         let nth = nth.copied().unwrap_or(0) + 1;
         let again = campaign
@@ -409,20 +477,42 @@ impl Inner {
         self.desk.state.apply(writes, self.now()).await
     }
 
+    /// The claim under which an attempt was made, or another one: its node may be dead. `None`
+    /// when somebody else has the lead.
+    pub(super) async fn inherit(
+        &self,
+        attempt: &Stored<Attempt>,
+    ) -> Result<Option<Claim>, ProviderError> {
+        let (phone, now) = (&attempt.value.waiting.phone, self.now());
+        let until = now.checked_add(crate::lead::LEASE).unwrap_or(now);
+        let left = Claim {
+            lead: Lead::new(phone.clone()),
+            owner: attempt.value.node.clone(),
+            fence: attempt.value.fence,
+            until,
+        };
+        match self.desk.leads.renew(&left, until).await {
+            Ok(claim) => return Ok(Some(claim)),
+            // It was settled, or ran out and was taken.
+            Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => {}
+            Err(failed) if *failed.kind() == ProviderErrorKind::NotFound => return Ok(None),
+            Err(failed) => return Err(failed),
+        }
+        let claimant = Claimant::new(&self.node, now);
+        self.desk.leads.claim(phone, &claimant).await
+    }
+
     /// What came of the call goes to the lead, under our claim.
     async fn write_back(
         &self,
-        phone: &PhoneNumber,
-        call: Option<&CallId>,
+        attempt: &Stored<Attempt>,
         end: End,
         claim: &mut Option<Claim>,
     ) -> Result<(), ProviderError> {
+        let (phone, call) = (&attempt.value.waiting.phone, attempt.value.call.as_ref());
         let held = match claim.take() {
             Some(held) => Some(held),
-            None => {
-                let claimant = Claimant::new(&self.node, self.now());
-                self.desk.leads.claim(phone, &claimant).await?
-            }
+            None => self.inherit(attempt).await?,
         };
         let Some(held) = held else {
             warn!("somebody else works on a lead: what came of our call is in its record alone");
@@ -479,17 +569,20 @@ fn was_not_placed(failed: &ProviderError) -> bool {
     )
 }
 
-/// The pace of the carrier's account.
-const ACCOUNT: &str = "account";
-
 /// When a lead is due again whose call the carrier did not take.
 const LATER: Duration = Duration::from_secs(30);
+
+/// When a lead is due again that somebody else works on.
+const HELD: Duration = Duration::from_secs(5);
 
 /// How often a claim is renewed: three times in a lease.
 const RENEWAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// How often the carrier is asked about a call whose record says nothing.
 const LOOK_UP: SignedDuration = SignedDuration::from_secs(15);
+
+/// How often a call is looked for that the carrier may not have placed.
+const LOOK_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// How far two clocks may be apart.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);

@@ -276,6 +276,10 @@ impl CallStore for DynamoCalls {
         write::note(&self.dynamo, &self.table, call, note).await
     }
 
+    async fn close(&self, call: &CallId, note: &CallNote) -> Result<bool, ProviderError> {
+        write::close(&self.dynamo, &self.table, call, note).await
+    }
+
     async fn expire(&self, silent: Timestamp) -> Result<Vec<CallRecord>, ProviderError> {
         let query = CallQuery {
             limit: usize::MAX,

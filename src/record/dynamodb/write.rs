@@ -26,16 +26,7 @@ pub(super) async fn note(
     note: &CallNote,
 ) -> Result<(), ProviderError> {
     let now = clock::wall();
-    let known = Changes::of(note, now);
-    let mut new = known.clone();
-    let started = clock::whole_millis(note.started.unwrap_or(now));
-    new.text("start_time", stamp(started));
-    new.text("day", started.strftime("%Y-%m-%d").to_string());
-    new.text("created_at", stamp(now));
-    let direction = note.direction.unwrap_or(Direction::Outbound);
-    new.text("direction", direction.as_str());
-    let status = note.status.unwrap_or(CallStatus::InProgress);
-    new.text("status", status.as_str());
+    let (known, new) = (Changes::of(note, now), Changes::of_new(note, now));
     // Twice in a row only when the record is made and deleted again in between.
     for _ in 0..TRIES {
         if known
@@ -53,6 +44,28 @@ pub(super) async fn note(
     }
     Err(ProviderError::new(PROVIDER, ProviderErrorKind::Conflict)
         .with_detail("the record comes and goes"))
+}
+
+/// Ends a call as `note` says, where it has neither ended nor given a sign of life.
+pub(super) async fn close(
+    dynamo: &Dynamo,
+    table: &str,
+    call: &CallId,
+    note: &CallNote,
+) -> Result<bool, ProviderError> {
+    let now = clock::wall();
+    let mut known = Changes::of(note, now);
+    let live = CallStatus::InProgress.as_str().to_owned();
+    known.extra.push((":live", AttributeValue::S(live)));
+    // Another name for what the changes may name, too.
+    known.names.push(("#now", "status"));
+    let condition = "#now = :live AND attribute_not_exists(alive_at)";
+    if known.write(dynamo, table, call, condition).await? {
+        return Ok(true);
+    }
+    let new = Changes::of_new(note, now);
+    new.write(dynamo, table, call, "attribute_not_exists(call_uuid)")
+        .await
 }
 
 /// Ends a call as `record` says, unless it has ended or given a sign of life since `alive`.
@@ -90,6 +103,8 @@ struct Changes {
     set: HashMap<&'static str, AttributeValue>,
     /// Values of the condition alone.
     extra: Vec<(&'static str, AttributeValue)>,
+    /// Names of the condition alone.
+    names: Vec<(&'static str, &'static str)>,
 }
 
 impl Changes {
@@ -139,6 +154,20 @@ impl Changes {
         changes
     }
 
+    /// For a record that is to be made.
+    fn of_new(note: &CallNote, now: Timestamp) -> Self {
+        let mut new = Self::of(note, now);
+        let started = clock::whole_millis(note.started.unwrap_or(now));
+        new.text("start_time", stamp(started));
+        new.text("day", started.strftime("%Y-%m-%d").to_string());
+        new.text("created_at", stamp(now));
+        let direction = note.direction.unwrap_or(Direction::Outbound);
+        new.text("direction", direction.as_str());
+        let status = note.status.unwrap_or(CallStatus::InProgress);
+        new.text("status", status.as_str());
+        new
+    }
+
     fn text(&mut self, name: &'static str, value: impl Into<String>) {
         self.set.insert(name, AttributeValue::S(value.into()));
     }
@@ -167,6 +196,9 @@ impl Changes {
             update = update
                 .expression_attribute_names(format!("#{name}"), *name)
                 .expression_attribute_values(format!(":{name}"), value.clone());
+        }
+        for (name, attribute) in &self.names {
+            update = update.expression_attribute_names(*name, *attribute);
         }
         for (name, value) in &self.extra {
             update = update.expression_attribute_values(*name, value.clone());

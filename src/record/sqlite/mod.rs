@@ -85,6 +85,32 @@ impl SqliteCalls {
             .await
     }
 
+    /// Keeps what `note` names, where the record as it is lets it.
+    async fn noted(
+        &self,
+        call: &CallId,
+        note: &CallNote,
+        lets: fn(&CallRecord) -> bool,
+    ) -> Result<bool, ProviderError> {
+        let (call, note) = (call.clone(), note.clone());
+        self.writes
+            .transaction(move |file| {
+                let now = clock::wall();
+                let (id, mut record) = found_or_new(file, &call, || {
+                    let direction = note.direction.unwrap_or(Direction::Outbound);
+                    CallRecord::new(call.clone(), direction, note.started.unwrap_or(now))
+                })?;
+                let may = lets(&record);
+                if may {
+                    record.apply(&note);
+                    record.updated = Some(now);
+                    row::save(file, id, &record)?;
+                }
+                Ok(may)
+            })
+            .await
+    }
+
     /// Changes the record of a call, in one transaction.
     async fn change<T: Send + 'static>(
         &self,
@@ -209,19 +235,11 @@ impl CallStore for SqliteCalls {
     }
 
     async fn note(&self, call: &CallId, note: &CallNote) -> Result<(), ProviderError> {
-        let (call, note) = (call.clone(), note.clone());
-        self.writes
-            .transaction(move |file| {
-                let now = clock::wall();
-                let (id, mut record) = found_or_new(file, &call, || {
-                    let direction = note.direction.unwrap_or(Direction::Outbound);
-                    CallRecord::new(call.clone(), direction, note.started.unwrap_or(now))
-                })?;
-                record.apply(&note);
-                record.updated = Some(now);
-                row::save(file, id, &record)
-            })
-            .await
+        self.noted(call, note, |_| true).await.map(drop)
+    }
+
+    async fn close(&self, call: &CallId, note: &CallNote) -> Result<bool, ProviderError> {
+        self.noted(call, note, CallRecord::is_open).await
     }
 
     async fn expire(&self, silent: Timestamp) -> Result<Vec<CallRecord>, ProviderError> {

@@ -13,6 +13,7 @@ use super::{
     },
 };
 use crate::{
+    answer::CarrierVerdict,
     call::{CallId, Direction, Party},
     clock,
     error::{ProviderError, ProviderErrorKind},
@@ -155,6 +156,16 @@ impl Vonage {
         let (at, now) = (clock::wall(), clock::now());
         let steps = self.placed().happened(&found.as_event(), true, at, now);
         self.tell(steps);
+    }
+
+    /// Takes in who answered a call that is talked on here, as another node was told: a webhook
+    /// goes to any of them.
+    pub fn answered_by(&self, call: &CallId, machine: bool) {
+        let verdict = match machine {
+            true => CarrierVerdict::Machine,
+            false => CarrierVerdict::Human,
+        };
+        self.verdict(call.as_str(), verdict);
     }
 
     /// How a call that was placed ended, and when, as far as events and

@@ -279,7 +279,7 @@ impl Vonage {
     }
 
     /// Tells the leg of a call what machine detection says, now or once there is one.
-    fn answered_by(&self, call: &str, verdict: CarrierVerdict) {
+    fn verdict(&self, call: &str, verdict: CarrierVerdict) {
         if let Some(leg) = self.calls().answered_by(call, verdict) {
             send(leg, Signal::Report(CallEvent::AnsweredBy(verdict)));
         }

@@ -268,7 +268,7 @@ async fn happened(vonage: &Vonage, event: &StatusEvent) -> Reply {
     if let Some(verdict) = verdict(event)
         && let Some(call) = whose_leg(vonage, event)
     {
-        vonage.answered_by(call.as_str(), verdict);
+        vonage.verdict(call.as_str(), verdict);
     }
     if event.is_final()
         && let Some(call) = whose_leg(vonage, event)

@@ -39,6 +39,7 @@ pub async fn call_store<S: TranscriptSink, C: CallStore>(make: impl AsyncFn() ->
     a_foreign_cursor_is_refused(&make().await).await;
     a_note_changes_what_it_names(&make().await).await;
     a_note_makes_a_record(&make().await).await;
+    only_what_nobody_carries_is_closed(&make().await).await;
     calls_are_summed_up(&make().await).await;
     calls_of_the_dead_are_closed(&make().await).await;
     ids_are_opaque(&make().await).await;
@@ -108,6 +109,7 @@ pub async fn an_ended_call_says_how_it_ended<S: TranscriptSink, C: CallStore>(
         Duration::from_millis(61_234),
     );
     summary.usage.input_speech_tokens = 1_200;
+    summary.cost_usd = Some(0.25);
     summary.usage.output_text_tokens = 7;
     end(sink, "a", &summary).await;
     let record = get(store, "a").await.expect("it was started");
@@ -116,6 +118,7 @@ pub async fn an_ended_call_says_how_it_ended<S: TranscriptSink, C: CallStore>(
     assert_eq!(record.ended, Some(summary.ended));
     assert_eq!(record.duration, Some(summary.duration));
     assert_eq!(record.usage, summary.usage);
+    assert_eq!(record.cost_usd, Some(0.25), "whoever sees the end sees it");
     assert_eq!(record.started, at(0));
     let everything = CallQuery::default();
     let listed = until(store, &everything, |calls| {
@@ -455,6 +458,53 @@ pub async fn a_note_makes_a_record<S: TranscriptSink, C: CallStore>((sink, store
     assert_eq!((live.started, live.status), (at(5), CallStatus::InProgress));
 }
 
+/// What the carrier says of an end counts where no process says it, and once.
+pub async fn only_what_nobody_carries_is_closed<S: TranscriptSink, C: CallStore>(
+    (sink, store): &(S, C),
+) {
+    let mut ended = CallNote::default();
+    ended.status = Some(CallStatus::Completed);
+    ended.outcome = Some(Outcome::Completed);
+    ended.ended = Some(at(60));
+    assert!(close(store, "unknown", &ended).await, "it gets a record");
+    let mut placed = CallNote::default();
+    placed.remote = Some(Party::new("12125550101"));
+    note(store, "placed", &placed).await;
+    assert!(close(store, "placed", &ended).await);
+    for id in ["unknown", "placed"] {
+        let record = get(store, id).await.expect("it was noted");
+        assert_eq!(
+            (record.status, record.outcome, record.ended),
+            (
+                CallStatus::Completed,
+                Some(Outcome::Completed),
+                Some(at(60))
+            )
+        );
+        let mut later = ended.clone();
+        later.outcome = Some(Outcome::Failed);
+        assert!(!close(store, id, &later).await, "it has ended");
+        let again = get(store, id).await.expect("it was noted");
+        assert_eq!(again.outcome, Some(Outcome::Completed));
+    }
+    start(sink, &call("carried", 0)).await;
+    assert!(
+        !close(store, "carried", &ended).await,
+        "its process will say"
+    );
+    let record = get(store, "carried").await.expect("it was started");
+    assert!(record.is_live());
+    let mut said = summary(60);
+    said.outcome = Outcome::Scheduled;
+    end(sink, "carried", &said).await;
+    assert!(
+        !close(store, "carried", &ended).await,
+        "its process has said"
+    );
+    let record = get(store, "carried").await.expect("it was started");
+    assert_eq!(record.outcome, Some(Outcome::Scheduled));
+}
+
 /// Calls, minutes, outcomes, latencies and cost, by day, campaign and owner.
 pub async fn calls_are_summed_up<S: TranscriptSink, C: CallStore>((sink, store): &(S, C)) {
     let day = 86_400;
@@ -687,6 +737,11 @@ async fn totals<C: CallStore>(store: &C, span: Span, by: GroupBy) -> Vec<Totals>
 async fn note<C: CallStore>(store: &C, id: &str, note: &CallNote) {
     let noted = store.note(&CallId::new(id), note).await;
     noted.expect("the store takes a note");
+}
+
+async fn close<C: CallStore>(store: &C, id: &str, note: &CallNote) -> bool {
+    let closed = store.close(&CallId::new(id), note).await;
+    closed.expect("the store works")
 }
 
 async fn expire<C: CallStore>(store: &C, silent: Timestamp) -> Vec<CallRecord> {

@@ -255,20 +255,26 @@ impl Inner {
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let transfer = match summary.transfer {
-            Some(_) => ", transfer = :transfer",
-            None => "",
-        };
-        let ended = self
+        let mut set = "SET #status = :status, outcome = :outcome, end_time = :ended, \
+                       duration_seconds = :duration, #usage = :usage, updated_at = :now"
+            .to_owned();
+        // With the end itself: whoever adds costs up reads them together.
+        if summary.cost_usd.is_some() {
+            set += ", cost_usd = :cost";
+        }
+        let cost = summary
+            .cost_usd
+            .map(|cost| AttributeValue::N(cost.to_string()));
+        if summary.transfer.is_some() {
+            set += ", transfer = :transfer";
+        }
+        let mut ending = self
             .dynamo
             .client()
             .update_item()
             .table_name(&self.table)
             .key(item::KEY, text(&item::key(call)))
-            .update_expression(format!(
-                "SET #status = :status, outcome = :outcome, end_time = :ended, \
-                 duration_seconds = :duration, #usage = :usage, updated_at = :now{transfer}",
-            ))
+            .update_expression(set)
             .condition_expression("#node = :node")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#usage", "usage")
@@ -280,11 +286,14 @@ impl Inner {
             .expression_attribute_values(":usage", item::usage(summary.usage))
             .expression_attribute_values(":now", text(&time(clock::wall())))
             .expression_attribute_values(":node", text(&self.node));
-        let ended = match summary.transfer {
-            Some(outcome) => ended.expression_attribute_values(":transfer", text(outcome.as_str())),
-            None => ended,
-        };
-        match ended.send().await.map_err(|error| failure(PROVIDER, error)) {
+        if let Some(cost) = cost {
+            ending = ending.expression_attribute_values(":cost", cost);
+        }
+        if let Some(transfer) = summary.transfer {
+            ending = ending.expression_attribute_values(":transfer", text(transfer.as_str()));
+        }
+        let ended = ending.send().await;
+        match ended.map_err(|error| failure(PROVIDER, error)) {
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => {
                 debug!(call_id = %call, "the call went on at another node, so it has not ended");
                 Ok(())

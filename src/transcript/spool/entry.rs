@@ -72,6 +72,8 @@ pub(super) struct Closing {
     usage: Usage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transfer: Option<TransferOutcome>,
+    #[serde(default)]
+    cost_usd: Option<f64>,
 }
 
 impl Opened {
@@ -122,6 +124,7 @@ impl From<&CallSummary> for Closing {
             duration: summary.duration,
             usage: summary.usage,
             transfer: summary.transfer,
+            cost_usd: summary.cost_usd,
         }
     }
 }
@@ -136,6 +139,7 @@ impl From<&Closing> for CallSummary {
         );
         summary.usage = closing.usage;
         summary.transfer = closing.transfer;
+        summary.cost_usd = closing.cost_usd;
         summary
     }
 }

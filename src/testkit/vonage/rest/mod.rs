@@ -122,7 +122,14 @@ impl RestServer {
 
     /// Who is reached at a number (digits alone) from now on.
     pub fn reach(&self, number: &str, callee: Callee) {
-        self.desk.book().callees.insert(number.to_owned(), callee);
+        self.reach_in_turn(number, [callee]);
+    }
+
+    /// Who is reached at a number by one call after another, from now on; the last of them by all
+    /// that follow.
+    pub fn reach_in_turn(&self, number: &str, callees: impl IntoIterator<Item = Callee>) {
+        let callees = callees.into_iter().collect();
+        self.desk.book().callees.insert(number.to_owned(), callees);
     }
 
     /// Lets some of the next requests fail, after those that were named before.
@@ -190,6 +197,8 @@ pub struct Requested {
     pub at: Instant,
     /// With what status it was answered; `None` when it was not.
     pub status: Option<u16>,
+    /// The id of the call that it placed, whatever became of the answer.
+    pub call: Option<String>,
 }
 
 /// What all requests share.
@@ -203,7 +212,7 @@ struct Desk {
 
 #[derive(Default)]
 struct Book {
-    callees: HashMap<String, Callee>,
+    callees: HashMap<String, VecDeque<Callee>>,
     faults: VecDeque<Fault>,
     calls: VecDeque<Call>,
     placed: usize,
@@ -217,6 +226,17 @@ struct Book {
 impl Desk {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who answers the next call to a number.
+    fn callee(&self, number: &str) -> Callee {
+        let mut book = self.book();
+        let turns = book.callees.get_mut(number);
+        let next = turns.and_then(|turns| match turns.len() {
+            0 | 1 => turns.front().cloned(),
+            _ => turns.pop_front(),
+        });
+        next.unwrap_or_else(|| self.options.callee.clone())
     }
 
     fn violation(&self, what: impl Into<String>) {

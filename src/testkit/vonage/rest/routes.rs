@@ -20,6 +20,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
     pub(super) headers: Vec<(&'static str, String)>,
+    /// The id of the call that was placed.
+    pub(super) placed: Option<String>,
 }
 
 impl Answer {
@@ -28,6 +30,7 @@ impl Answer {
             status,
             body: body.to_string(),
             headers: Vec::new(),
+            placed: None,
         }
     }
 
@@ -36,6 +39,7 @@ impl Answer {
             status,
             body: String::new(),
             headers: Vec::new(),
+            placed: None,
         }
     }
 
@@ -111,7 +115,7 @@ fn create(desk: &Desk, body: &Value) -> Answer {
             return Answer::invalid(&wrong);
         }
     };
-    let callee = desk.book().callees.get(&order.to).cloned();
+    let callee = desk.callee(&order.to);
     let placed = InboundCall {
         uuid: Uuid::new_v4().to_string(),
         ..InboundCall::new(order.from, order.to)
@@ -122,11 +126,12 @@ fn create(desk: &Desk, body: &Value) -> Answer {
         "direction": "outbound",
         "conversation_uuid": placed.conversation,
     });
+    let uuid = placed.uuid.clone();
     let call = flow::dial(
         &desk.carrier,
         placed,
         Outbound {
-            callee: callee.unwrap_or_else(|| desk.options.callee.clone()),
+            callee,
             plan: match order.flow {
                 Flow::Ncco(actions, ncco) => Plan::Fixed(actions, ncco),
                 Flow::Ask { url, get } => Plan::Ask { url, get },
@@ -143,7 +148,10 @@ fn create(desk: &Desk, body: &Value) -> Answer {
     book.calls.push_back(call);
     drop(book);
     desk.changed.send_replace(());
-    Answer::json(201, &body)
+    Answer {
+        placed: Some(uuid),
+        ..Answer::json(201, &body)
+    }
 }
 
 fn list(desk: &Desk, query: &str) -> Answer {

@@ -55,6 +55,7 @@ async fn answer(
             body: serde_json::from_slice(&body).unwrap_or_default(),
             at: clock::now(),
             status: None,
+            call: None,
         });
         book.requests.len() - 1
     };
@@ -62,7 +63,13 @@ async fn answer(
         desk.violation("a body that is not application/json");
     }
     let authorization = header(header::AUTHORIZATION);
-    let carry_out = async || routes::answer(&desk, method, path, authorization, &body).await;
+    let carry_out = async || {
+        let answer = routes::answer(&desk, method, path, authorization, &body).await;
+        if let Some(request) = desk.book().requests.get_mut(place) {
+            request.call.clone_from(&answer.placed);
+        }
+        answer
+    };
     let answer = match desk.fault(&format!("{method} {path}")) {
         None => carry_out().await,
         Some(Failing::Answer {
@@ -73,6 +80,7 @@ async fn answer(
             status,
             body,
             headers,
+            placed: None,
         },
         Some(Failing::Silent { carried_out }) => {
             if carried_out {
