@@ -287,6 +287,43 @@ impl Outcome {
     }
 }
 
+/// What came of handing a caller over to somebody else; the same words everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferOutcome {
+    /// The caller talks with them.
+    Connected,
+    /// They did not answer, or did not decide.
+    NoAnswer,
+    /// Their line was busy.
+    Busy,
+    /// They declined.
+    Declined,
+    /// A machine answered.
+    Machine,
+    /// They could not be reached, or the carrier did not do it.
+    Failed,
+    /// The call ended before.
+    Abandoned,
+}
+
+impl TransferOutcome {
+    /// The word that files, tables and the API use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::NoAnswer => "no_answer",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::Machine => "machine",
+            Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// A call that is over.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -305,6 +342,10 @@ pub struct CallSummary {
     pub cost_usd: Option<f64>,
     /// The version of the prompt, where prompts have versions; `custom` where the call had its own.
     pub prompt_version: Option<String>,
+    /// What came of handing the caller over, the last time that it was tried.
+    pub transfer: Option<TransferOutcome>,
+    /// What the model's provider said when it failed for good; no words of the call.
+    pub failure: Option<String>,
 }
 
 impl CallSummary {
@@ -319,6 +360,8 @@ impl CallSummary {
             usage: crate::model::Usage::default(),
             cost_usd: None,
             prompt_version: None,
+            transfer: None,
+            failure: None,
         }
     }
 }

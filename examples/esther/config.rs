@@ -13,6 +13,7 @@ use novavoice::{
     journal::{JournalFolder, JournalKey},
     lead::PhoneNumber,
     model::price::PriceList,
+    outbound::ConsentRule,
     private::Private,
     telephony::vonage::{Account, Credentials, rest::RateLimits},
 };
@@ -56,6 +57,10 @@ pub(crate) struct Config {
         )
     )]
     pub(crate) idle: IdleSettings,
+    /// Who must have agreed to be called.
+    pub(crate) consent: ConsentRule,
+    /// Who takes calls over that are for a person.
+    pub(crate) transfer_number: Option<PhoneNumber>,
     /// How many calls run at once.
     pub(crate) max_calls: usize,
     /// How long live calls may go on once the process is asked to end.
@@ -254,6 +259,8 @@ impl Config {
                 nudge: read.required("IDLE_NUDGE_SECONDS", parse::seconds_or_never),
                 hangup: read.required("IDLE_HANGUP_SECONDS", parse::seconds_or_never),
             },
+            consent: read.required("CONSENT_REQUIRED", parse::one_of(CONSENT_RULES)),
+            transfer_number: read.optional("TRANSFER_NUMBER", parse::phone),
             max_calls: read.required("MAX_CALLS", parse::number(1..=100_000)) as usize,
             drain: read.required("DRAIN_SECONDS", parse::seconds(0)),
             traces: read.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::url),
@@ -419,6 +426,12 @@ fn exported(sources: &Sources) -> String {
 
 /// Given in vain so far: said at the start, so that nobody waits for an effect.
 const UNUSED: [&str; 2] = ["IDLE_NUDGE_SECONDS", "IDLE_HANGUP_SECONDS"];
+
+const CONSENT_RULES: &[(&str, ConsentRule)] = &[
+    ("none", ConsentRule::None),
+    ("mobile", ConsentRule::Mobile),
+    ("all", ConsentRule::All),
+];
 
 const SPEECH_CHOICES: &[(&str, SpeechChoice)] = &[
     ("auto", SpeechChoice::Auto),

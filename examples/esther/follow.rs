@@ -111,6 +111,7 @@ impl Follower {
                         summary,
                         latency: Latency::of(turns),
                         call_again: self.notes.call_again(call),
+                        unreached: None,
                     });
                 }
                 self.notes.forget(call);

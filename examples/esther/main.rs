@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example esther` starts it; `-- --help` lists what can be set.
 
+mod briefing;
 mod calls;
 mod clock;
 mod commands;

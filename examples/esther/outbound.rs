@@ -10,7 +10,8 @@ use novavoice::{
     call::{CallId, CallStatus},
     lead::PhoneNumber,
     outbound::{
-        Campaigns, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig, pace::Turns,
+        Campaigns, ConsentRule, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig,
+        pace::Turns,
     },
     prompt::Prompts,
     state::StateStore,
@@ -38,6 +39,8 @@ pub(crate) struct Outbound {
     pub(crate) campaigns: Campaigns,
     /// What is asked before every call.
     pub(crate) gate: Gatekeeper,
+    /// Who must have agreed to be called.
+    pub(crate) consent: ConsentRule,
     worker: Option<Worker>,
     turns: Option<Turns>,
 }
@@ -49,10 +52,12 @@ impl Outbound {
         gate: &Gatekeeper,
         line: VonageLine,
         account_rate: usize,
+        consent: ConsentRule,
     ) -> Self {
         let mut settings = WorkerConfig::default();
         settings.account_rate = account_rate as f64;
         settings.clock = wall;
+        settings.consent = consent;
         let desk = Desk {
             state: Arc::clone(&stores.state),
             leads: Arc::clone(&stores.leads),
@@ -63,6 +68,7 @@ impl Outbound {
         Self {
             turns: Some(Turns::new(Arc::clone(&stores.state), settings.account_rate)),
             worker: Some(Worker::new(desk, settings)),
+            consent,
             ..Self::idle(Campaigns::new(Arc::clone(&stores.state)), gate.clone())
         }
     }
@@ -72,6 +78,7 @@ impl Outbound {
         Self {
             campaigns,
             gate,
+            consent: ConsentRule::None,
             worker: None,
             turns: None,
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use novavoice::{
     ProviderError,
     lead::PhoneNumber,
-    outbound::{Gatekeeper, Refusal, Rules},
+    outbound::{ConsentRule, Gatekeeper, Refusal, Rules},
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -50,15 +50,15 @@ impl Wish {
 }
 
 impl Permission {
-    /// What the gate says under the usual rules. A call that is allowed counts as an attempt from
+    /// What the gate says under the usual rules, and `consent`. A call that is allowed counts as an attempt from
     /// then on, and one that asks at the same moment sees it.
-    pub(crate) fn of(gate: &Gatekeeper) -> Self {
+    pub(crate) fn of(gate: &Gatekeeper, consent: ConsentRule) -> Self {
         let (asked, turn) = (gate.clone(), Arc::new(Mutex::new(())));
         let by_gate = Self::by(move |wish| {
             let (gate, turn) = (asked.clone(), Arc::clone(&turn));
             async move {
                 let _turn = turn.lock().await;
-                decide(&gate, &wish).await
+                decide(&gate, &wish, consent).await
             }
         });
         Self {
@@ -89,6 +89,29 @@ impl Permission {
         (self.ask)(wish.clone()).await
     }
 
+    /// Asks whether a number may be called to take over a call that goes on. Neither the hour nor
+    /// how often counts, nor consent: whoever wants it answers for those who work for them. It is
+    /// no attempt.
+    pub(crate) async fn to_hand_over(&self, to: &PhoneNumber) -> Result<(), Vec<Refusal>> {
+        let Some(gate) = &self.gate else {
+            return Ok(());
+        };
+        let lead = match gate.lead(to).await {
+            Ok(lead) => lead,
+            Err(error) => {
+                warn("a lead cannot be read: it is not called", &error);
+                return Err(vec![Refusal::Unverified]);
+            }
+        };
+        let rules = Rules::default();
+        let decision = gate.decide(to, lead.as_ref(), &rules, None, true, wall());
+        let refusals = decision.await.refusals;
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(refusals),
+        }
+    }
+
     /// Nothing was dialled after all.
     pub(crate) async fn take_back(&self, wish: &Wish) {
         let Some(gate) = &self.gate else { return };
@@ -98,7 +121,7 @@ impl Permission {
     }
 }
 
-async fn decide(gate: &Gatekeeper, wish: &Wish) -> Result<(), Vec<Refusal>> {
+async fn decide(gate: &Gatekeeper, wish: &Wish, consent: ConsentRule) -> Result<(), Vec<Refusal>> {
     let unverified = |what, error: &ProviderError| {
         warn(what, error);
         Err(vec![Refusal::Unverified])
@@ -107,7 +130,8 @@ async fn decide(gate: &Gatekeeper, wish: &Wish) -> Result<(), Vec<Refusal>> {
         Ok(lead) => lead,
         Err(error) => return unverified("a lead cannot be read: it is not called", &error),
     };
-    let rules = Rules::default();
+    let mut rules = Rules::default();
+    rules.consent = consent;
     let decision = gate
         .decide(
             &wish.to,

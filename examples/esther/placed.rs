@@ -6,7 +6,8 @@ use std::sync::Arc;
 use novavoice::{
     ProviderError,
     agent::AgentHandle,
-    call::{CallId, CallStatus, Direction},
+    audio::SampleRate,
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction},
     record::{CallNote, CallStore},
     state::StateStore,
     telephony::{CallProgress, PlacedEnd, Progress},
@@ -16,6 +17,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use crate::{
     calls::Calls,
     heard::{self, Heard},
+    stores::{Results, Write},
 };
 
 /// Keeps a record of every call that the carrier has placed. Where an agent talks, here or
@@ -26,6 +28,8 @@ pub(crate) struct Placed {
     /// Where other nodes hear of what concerns them.
     pub(crate) state: Arc<dyn StateStore>,
     pub(crate) agent: AgentHandle,
+    /// Where the leads of calls are told that never reached an agent.
+    pub(crate) results: Results,
 }
 
 impl Placed {
@@ -71,7 +75,9 @@ impl Placed {
             return Ok(());
         }
         self.calls.placed_ended(&step.call, end, step.at);
-        self.store.close(&step.call, &over(step, end)).await?;
+        if self.store.close(&step.call, &over(step, end)).await? {
+            self.results.submit(unreached(step, end));
+        }
         Ok(())
     }
 
@@ -87,6 +93,21 @@ fn begun(step: &CallProgress) -> CallNote {
     note.direction = Some(Direction::Outbound);
     note.started = Some(step.at);
     note
+}
+
+/// What is written to the lead, if there is one.
+fn unreached(step: &CallProgress, end: &PlacedEnd) -> Write {
+    let rate = SampleRate::Hz16000;
+    let mut info = CallInfo::new(step.call.clone(), Direction::Outbound, step.at, rate);
+    info.remote.clone_from(&step.remote);
+    let length = end.duration.unwrap_or_default();
+    Write {
+        info,
+        summary: CallSummary::new(end.status, end.outcome, step.at, length),
+        latency: None,
+        call_again: None,
+        unreached: Some(end.bad_number),
+    }
 }
 
 fn over(step: &CallProgress, end: &PlacedEnd) -> CallNote {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use novavoice::{
     ProviderError,
     lead::{LeadQuery, LeadStore},
-    outbound::{Gatekeeper, Plan},
+    outbound::{ConsentRule, Gatekeeper, Plan},
 };
 use serde::Serialize;
 
@@ -33,9 +33,10 @@ impl Preview {
         plan: &Plan,
         leads: &dyn LeadStore,
         gate: &Gatekeeper,
+        consent: ConsentRule,
         at: Timestamp,
     ) -> Result<Self, ProviderError> {
-        let rules = plan.rules(false);
+        let rules = plan.rules(consent);
         let mut preview = Self::default();
         let mut query = LeadQuery::new(plan.filter.clone()).with_limit(PAGE);
         loop {

@@ -110,7 +110,8 @@ impl Service {
         let office = Office::open(&config.booking, &stores.state)?;
         let desk = Desk::new(Arc::clone(&stores.state), Arc::clone(&stores.leads))
             .at(office)
-            .with_gatekeeper(gatekeeper.clone());
+            .with_gatekeeper(gatekeeper.clone())
+            .with_colleague(config.transfer_number.clone());
         Self::assemble(
             config,
             listener,
@@ -232,7 +233,7 @@ impl Service {
             max_calls,
         };
         let rate = config.vonage.calls_per_second;
-        let outbound = Outbound::new(&stores, &gatekeeper, line, rate);
+        let outbound = Outbound::new(&stores, &gatekeeper, line, rate, config.consent);
         let app = App {
             access: Arc::new(access),
             agent: agent.handle(),
@@ -248,7 +249,7 @@ impl Service {
             browser: browser.clone(),
             vonage: vonage.clone(),
             account: Arc::new(Mutex::new(config.vonage)),
-            permission: Permission::of(&gatekeeper),
+            permission: Permission::of(&gatekeeper, config.consent),
             outbound: outbound.clone(),
             prompts: prompts.clone(),
             metrics: Arc::clone(&metrics),
@@ -298,6 +299,7 @@ impl Service {
             store: Arc::clone(&self.stores.calls),
             state: Arc::clone(&self.stores.state),
             agent: handle.clone(),
+            results: self.follower.results.clone(),
         };
         let placed = tokio::spawn(placed.follow(self.vonage.progress()));
         let listening = self.stores.are_shared().then(|| {

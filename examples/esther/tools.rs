@@ -12,7 +12,8 @@ mod times;
 use std::sync::Arc;
 
 use novavoice::{
-    lead::LeadStore,
+    call::Party,
+    lead::{LeadStore, PhoneNumber},
     outbound::Gatekeeper,
     state::StateStore,
     tool::{Tools, builtin},
@@ -29,6 +30,8 @@ use crate::office::Office;
 pub(crate) struct Desk {
     pub(crate) office: Office,
     leads: Arc<dyn LeadStore>,
+    /// Who takes calls over, if anybody does.
+    colleague: Option<PhoneNumber>,
     /// Keeps whoever opts out from being called by any node.
     gatekeeper: Option<Gatekeeper>,
     pub(crate) notes: Notes,
@@ -40,6 +43,7 @@ impl Desk {
         Self {
             office: Office::embedded(state),
             leads,
+            colleague: None,
             gatekeeper: None,
             notes: Notes::default(),
         }
@@ -57,9 +61,19 @@ impl Desk {
         self
     }
 
+    /// The same desk, which hands callers over to `colleague` who want to talk with a person.
+    pub(crate) fn with_colleague(mut self, colleague: Option<PhoneNumber>) -> Self {
+        self.colleague = colleague;
+        self
+    }
+
     /// The tools of this desk.
     pub(crate) fn tools(&self) -> Tools {
-        Tools::new([
+        let transfer = self.colleague.as_ref().map(|number| {
+            let destination = ("office".to_owned(), Party::new(number.reveal()));
+            builtin::transfer_call([destination])
+        });
+        let own = [
             meetings::find_times(self.clone()),
             meetings::book_meeting(self.clone()),
             meetings::move_meeting(self.clone()),
@@ -67,6 +81,7 @@ impl Desk {
             outcome::record_outcome(self.clone()),
             caller::look_up_lead(self.clone()),
             builtin::end_call(),
-        ])
+        ];
+        Tools::new(own.into_iter().chain(transfer))
     }
 }

@@ -107,7 +107,7 @@ where
         entry: &entry,
         commands,
     };
-    let (reason, stats) = call.run().await;
+    let (reason, stats, failure) = call.run().await;
 
     let mut summary = summarise(
         &reason,
@@ -117,6 +117,8 @@ where
     );
     summary.usage = stats.usage;
     summary.prompt_version = prompt_version;
+    summary.transfer = stats.transfer;
+    summary.failure = failure;
     let day = info.started.to_zoned(jiff::tz::TimeZone::UTC).date();
     let prices = parts.config.prices.as_ref().and_then(|list| list.on(day));
     summary.cost_usd = prices.map(|prices| prices.cost(stats.usage));
@@ -163,12 +165,18 @@ struct Call<'a, M, S, L> {
 }
 
 impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
-    async fn run(mut self) -> (EndReason, crate::conversation::CallStats) {
+    /// Why it ended, the figures, and what the model said where that is the reason.
+    async fn run(mut self) -> (EndReason, crate::conversation::CallStats, Option<String>) {
         let mut leg_open = true;
         loop {
             let wake = loop {
                 match self.conversation.step() {
-                    Step::Do(Action::End(reason)) => return (reason, self.conversation.stats()),
+                    Step::Do(Action::End(reason)) => {
+                        let failed = matches!(reason, EndReason::ModelFailed(_));
+                        let failure = self.sessions.failure().filter(|_| failed);
+                        let failure = failure.map(str::to_owned);
+                        return (reason, self.conversation.stats(), failure);
+                    }
                     Step::Do(action) => self.perform(action),
                     Step::Wait(until) => break until,
                 }
@@ -239,6 +247,9 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
             Action::ClearPlayback => self.leg(CallCommand::Clear),
             Action::Show(show) => self.leg(CallCommand::Show(show)),
             Action::Transfer(to) => self.leg(CallCommand::Transfer { to }),
+            Action::WarmTransfer { to, briefing } => {
+                self.leg(CallCommand::WarmTransfer { to, briefing });
+            }
             Action::SendDtmf(keys) => self.leg(CallCommand::SendDtmf(keys)),
             Action::CallTool(run, call) => self.tools.start(run, call),
             Action::CancelTool(run) => self.tools.cancel(run),
@@ -256,6 +267,7 @@ impl<M: SpeechModel, S: TranscriptSink, L: LeadStore> Call<'_, M, S, L> {
                 Notice::AnsweredBy(verdict) => EventKind::AnsweredBy(verdict),
                 Notice::ToolCalled { run, name } => EventKind::ToolCalled { run, name },
                 Notice::ToolAnswered { run, failed } => EventKind::ToolAnswered { run, failed },
+                Notice::Transfer(step) => EventKind::Transfer(step),
                 Notice::Trouble(kind) => EventKind::Trouble(kind.to_string()),
                 Notice::Turn(turn) => EventKind::Turn(Box::new(turn)),
                 Notice::Work(work) => EventKind::Work(work),

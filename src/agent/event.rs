@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     answer::Verdict,
     call::{CallId, CallInfo, CallSummary},
-    conversation::{AgentState, CallStats, EndReason, Turn, Work},
+    conversation::{AgentState, CallStats, EndReason, TransferStep, Turn, Work},
     tool::ToolRunId,
     transcript::{Speaker, Utterance},
 };
@@ -60,6 +60,8 @@ pub enum EventKind {
         /// Whether it failed, ran out of time or was cancelled.
         failed: bool,
     },
+    /// How far the caller is on the way to somebody else.
+    Transfer(TransferStep),
     /// A line of the transcript, once the sink has acknowledged it.
     Utterance(Utterance),
     /// Something went wrong; the call may go on.
@@ -91,6 +93,7 @@ impl std::fmt::Debug for EventKind {
             Self::ToolAnswered { run, failed } => {
                 write!(f, "ToolAnswered({}, failed: {failed})", run.0)
             }
+            Self::Transfer(step) => f.debug_tuple("Transfer").field(step).finish(),
             Self::Utterance(line) => f.debug_tuple("Utterance").field(line).finish(),
             Self::Turn(turn) => f.debug_tuple("Turn").field(turn).finish(),
             Self::Work(work) => f.debug_tuple("Work").field(work).finish(),

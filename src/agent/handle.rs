@@ -13,9 +13,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::event::{AgentEvent, Counts, EventKind, LiveCall};
 use crate::{
-    call::{CallId, CallInfo},
+    call::{CallId, CallInfo, Party},
     clock,
     conversation::{AgentState, Command},
+    private::Private,
 };
 
 /// Watches and steers the calls of an agent. Cheap to clone.
@@ -60,6 +61,34 @@ impl AgentHandle {
         self.command(call, Command::HangUp)
     }
 
+    /// Hands the caller over to `to`: at once, after the words that are being said, or, with a
+    /// `briefing`, once they were called, told it, and have taken the call over. How it goes on is
+    /// told by [`EventKind::Transfer`](super::EventKind::Transfer).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such call, or its caller is being handed over already.
+    pub fn transfer(
+        &self,
+        call: &CallId,
+        to: Party,
+        briefing: Option<Private<String>>,
+    ) -> Result<(), TransferRefused> {
+        let mut live = self.shared.live();
+        let live = live.get_mut(call).ok_or(TransferRefused::NoSuchCall)?;
+        if live.transferring {
+            return Err(TransferRefused::Running);
+        }
+        let command = match briefing {
+            None => Command::Transfer { to },
+            Some(briefing) => Command::WarmTransfer { to, briefing },
+        };
+        let sent = live.commands.try_send(command);
+        sent.map_err(|_| TransferRefused::NoSuchCall)?;
+        live.transferring = true;
+        Ok(())
+    }
+
     /// What happens from now on. A receiver that falls behind loses the oldest events and is told
     /// how many; no call ever waits for one.
     #[must_use]
@@ -83,6 +112,18 @@ impl AgentHandle {
     }
 }
 
+/// Why nobody is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferRefused {
+    /// The call is over, or never was, or does not listen.
+    #[error("there is no such call")]
+    NoSuchCall,
+    /// Its caller is being handed over already.
+    #[error("the caller is being handed over already")]
+    Running,
+}
+
 /// What the calls of an agent and its handles share. Never locked on the audio path.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -97,6 +138,8 @@ pub(super) struct Shared {
 struct Live {
     info: CallInfo,
     state: AgentState,
+    /// The caller is being handed over, or somebody has just asked for it.
+    transferring: bool,
     since: Instant,
     commands: mpsc::Sender<Command>,
 }
@@ -127,6 +170,7 @@ impl Shared {
         let entry = Live {
             info: info.clone(),
             state: AgentState::Initializing,
+            transferring: false,
             since: clock::now(),
             commands,
         };
@@ -168,10 +212,14 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn publish(&self, kind: EventKind) {
-        if let EventKind::State { new, .. } = kind
+        if matches!(kind, EventKind::State { .. } | EventKind::Transfer(_))
             && let Some(live) = self.shared.live().get_mut(&self.id)
         {
-            live.state = new;
+            match &kind {
+                EventKind::State { new, .. } => live.state = *new,
+                EventKind::Transfer(step) => live.transferring = step.outcome().is_none(),
+                _ => {}
+            }
         }
         // No receiver is no error.
         let _nobody = self.shared.events.send(AgentEvent {

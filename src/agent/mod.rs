@@ -39,8 +39,8 @@ mod seeds;
 mod sessions;
 mod tools;
 
-pub use handle::AgentHandle;
 use handle::Shared;
+pub use handle::{AgentHandle, TransferRefused};
 use quota::Quota;
 
 /// Runs calls: takes them from a [`Telephony`], lets a [`SpeechModel`] talk, keeps what was said

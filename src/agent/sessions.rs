@@ -34,6 +34,8 @@ pub(super) struct Sessions {
     live: Vec<Live>,
     /// Sessions that were given up, to be reported.
     gone: VecDeque<SessionId>,
+    /// What the last one that was lost said.
+    failure: Option<String>,
     open: Arc<AtomicUsize>,
     tasks: Arc<AtomicUsize>,
 }
@@ -62,6 +64,7 @@ impl Sessions {
             asked: Vec::new(),
             live: Vec::new(),
             gone: VecDeque::new(),
+            failure: None,
             open: Arc::clone(&shared.sessions),
             tasks: Arc::clone(&shared.tasks),
         }
@@ -203,7 +206,13 @@ impl Sessions {
             "the model session is lost"
         );
         self.live.retain(|live| live.id != id);
+        self.failure = Some(failed.to_string());
         Input::ModelEnded(id, Some(failed.kind().clone()))
+    }
+
+    /// What the last session that was lost said of it.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     fn find(&mut self, id: SessionId) -> Option<&mut Live> {

@@ -139,6 +139,9 @@ fn asked(run: ToolRunId, wish: ToolWish) -> Input {
     match wish {
         ToolWish::EndCall => Input::Command(Command::HangUp),
         ToolWish::Transfer(to) => Input::Command(Command::Transfer { to }),
+        ToolWish::WarmTransfer { to, briefing } => {
+            Input::Command(Command::WarmTransfer { to, briefing })
+        }
         ToolWish::SendDtmf(keys) => Input::Command(Command::SendDtmf(keys)),
         ToolWish::Tell(text) => Input::Command(Command::Tell(text)),
         ToolWish::Progress(text) => Input::ToolProgress(run, text),

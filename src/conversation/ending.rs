@@ -92,6 +92,7 @@ impl Conversation {
 
     /// The leg is gone; the model may still have text for us.
     pub(super) fn close(&mut self, reason: EndReason) {
+        self.settle_transfer(&reason);
         self.fall_silent();
         self.feed.close();
         for timer in [

@@ -96,6 +96,7 @@ impl Conversation {
     pub(super) fn schedule_idle(&mut self) {
         let idle = &self.config.idle;
         if self.phase != Phase::Live
+            || self.introducing
             || self.idle.muted
             || (idle.nudge.is_none() && idle.hang_up.is_none())
         {

@@ -23,7 +23,7 @@ use crate::{
     audio::{AudioFrame, FRAME, Framer, Resampler},
     error::ProviderErrorKind,
     model::{ModelEvent, ReplyId},
-    telephony::{CallEvent, Show},
+    telephony::{CallEvent, NotTaken, Show},
     transcript::{Speaker, collapse_white_space},
 };
 
@@ -45,6 +45,7 @@ pub use stats::CallStats;
 mod vocabulary;
 pub use vocabulary::{
     Action, AgentState, Command, EndReason, Input, Notice, Reconfigure, SessionId, Setup, Step,
+    TransferStep,
 };
 
 mod caller;
@@ -93,6 +94,8 @@ pub struct Conversation {
     now: Instant,
     phase: Phase,
     links: Links,
+    /// Somebody who may take the call over is called and told who waits.
+    introducing: bool,
     /// Whether any session was ever open.
     has_opened: bool,
     attempts: Attempts,
@@ -151,6 +154,7 @@ impl Conversation {
             now,
             phase: Phase::Live,
             links,
+            introducing: false,
             has_opened: false,
             attempts: Attempts::default(),
             standby_failed: false,
@@ -283,6 +287,8 @@ impl Conversation {
             // The feed fills the gap by itself.
             CallEvent::Muted(muted) => self.on_muted(muted),
             CallEvent::AnsweredBy(verdict) => self.on_evidence(Evidence::Carrier(verdict)),
+            CallEvent::Taken => self.on_taken(),
+            CallEvent::NotTaken(why) => self.on_not_taken(why),
             CallEvent::TransferFailed(kind) => self.on_transfer_failed(kind),
             CallEvent::DtmfFailed(kind) => self.on_dtmf_failed(kind),
             CallEvent::HungUp => self.on_hung_up(),
@@ -500,6 +506,7 @@ impl Conversation {
             }
             Command::Tell(text) => self.tell(text),
             Command::Transfer { to } => self.transfer(to),
+            Command::WarmTransfer { to, briefing } => self.warm_transfer(to, briefing),
             Command::SendDtmf(keys) => self.press(keys),
             Command::Reconfigure(change) => self.reconfigure(change),
             Command::HangUp | Command::Abort => {}
@@ -608,7 +615,8 @@ impl Conversation {
                 Phase::Transferring => self.on_transfer_failed(ProviderErrorKind::TimedOut),
                 Phase::HangingUp(reason) => self.close(reason),
                 Phase::Closing(reason) => self.finish(reason),
-                Phase::Live | Phase::Over => {}
+                Phase::Live => self.on_not_taken(NotTaken::NoAnswer),
+                Phase::Over => {}
             }
         }
     }
@@ -831,6 +839,8 @@ impl Conversation {
             AgentState::Initializing
         } else if self.playout.is_audible(self.now) {
             AgentState::Speaking
+        } else if self.introducing || self.phase == Phase::Transferring {
+            AgentState::Transferring
         } else if self.awaits_reply || self.tools.is_awaited() {
             AgentState::Thinking
         } else {

@@ -1,7 +1,7 @@
 //! What a call did, counted.
 
 use super::{StageLatencies, TurnLatency};
-use crate::{answer::AnsweredBy, model::Usage};
+use crate::{answer::AnsweredBy, call::TransferOutcome, model::Usage};
 
 /// Figures of one call, complete at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct CallStats {
     pub usage: Usage,
     /// Who or what answered the call, by the last verdict; of calls that we placed.
     pub answered_by: Option<AnsweredBy>,
+    /// What came of handing the caller over, the last time that it was tried.
+    pub transfer: Option<TransferOutcome>,
     /// How fast the agent answered, turn by turn; the first 1,000 turns.
     pub turns: Vec<TurnLatency>,
     /// How fast it answered over all turns.

@@ -13,10 +13,11 @@ use super::{Answering, Turn, Work};
 use crate::{
     answer::{Sound, Verdict},
     audio::{AudioFrame, SampleRate},
-    call::{LegCapabilities, Party},
+    call::{LegCapabilities, Party, TransferOutcome},
     error::ProviderErrorKind,
     model::{ModelEvent, Said},
-    telephony::{CallEvent, Keys, MarkId, Show},
+    private::Private,
+    telephony::{CallEvent, Keys, MarkId, NotTaken, Show},
     tool::{ToolCall, ToolOutput, ToolResult, ToolRunId, ToolSpec},
     transcript::{Speaker, Utterance},
 };
@@ -78,6 +79,15 @@ pub enum Command {
     Transfer {
         /// Whom.
         to: Party,
+    },
+    /// Let somebody else be called first and told this; the caller stays with the agent until
+    /// they take the call over. If they do not, the model is told and the call goes on. Ignored
+    /// while the caller is being handed over already.
+    WarmTransfer {
+        /// Whom.
+        to: Party,
+        /// What they hear before they decide.
+        briefing: Private<String>,
     },
     /// Press these keys for the other side to hear.
     SendDtmf(Keys),
@@ -157,6 +167,13 @@ pub enum Action {
     Show(Show),
     /// Connect the caller with somebody else.
     Transfer(Party),
+    /// Call somebody else first, and tell them this.
+    WarmTransfer {
+        /// Whom.
+        to: Party,
+        /// What they hear.
+        briefing: Private<String>,
+    },
     /// Press these keys.
     SendDtmf(Keys),
     /// Start this tool, and report with [`Input::ToolDone`] under this name.
@@ -193,6 +210,7 @@ impl Action {
             Self::ClearPlayback => "clear playback",
             Self::Show(_) => "show",
             Self::Transfer(_) => "transfer",
+            Self::WarmTransfer { .. } => "warm transfer",
             Self::SendDtmf(_) => "send dtmf",
             Self::CallTool(..) => "call tool",
             Self::CancelTool(_) => "cancel tool",
@@ -239,6 +257,8 @@ pub enum Notice {
         /// Whether it failed, ran out of time or was cancelled.
         failed: bool,
     },
+    /// How far the caller is on the way to somebody else.
+    Transfer(TransferStep),
     /// Something went wrong.
     Trouble(ProviderErrorKind),
     /// The caller was answered.
@@ -263,6 +283,8 @@ pub enum AgentState {
     Thinking,
     /// The caller hears the agent.
     Speaking,
+    /// The caller is being handed over to somebody else, and nobody speaks.
+    Transferring,
 }
 
 impl AgentState {
@@ -274,6 +296,7 @@ impl AgentState {
             Self::Listening => "listening",
             Self::Thinking => "thinking",
             Self::Speaking => "speaking",
+            Self::Transferring => "transferring",
         }
     }
 }
@@ -281,6 +304,43 @@ impl AgentState {
 impl fmt::Display for AgentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// How far a transfer is. Each one begins once and comes to one end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferStep {
+    /// It begins.
+    Begun {
+        /// Whether the person is called first and told who waits.
+        briefed: bool,
+    },
+    /// The caller talks with them now.
+    Connected,
+    /// They did not take the call over; it goes on.
+    NotTaken(NotTaken),
+    /// The carrier did not do it; the call goes on.
+    Failed(ProviderErrorKind),
+    /// The call ended before.
+    Abandoned,
+}
+
+impl TransferStep {
+    /// What came of it; `None` while it is under way.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<TransferOutcome> {
+        Some(match self {
+            Self::Begun { .. } => return None,
+            Self::Connected => TransferOutcome::Connected,
+            Self::NotTaken(NotTaken::NoAnswer) => TransferOutcome::NoAnswer,
+            Self::NotTaken(NotTaken::Busy) => TransferOutcome::Busy,
+            Self::NotTaken(NotTaken::Declined) => TransferOutcome::Declined,
+            Self::NotTaken(NotTaken::Machine) => TransferOutcome::Machine,
+            Self::NotTaken(NotTaken::Unreachable) | Self::Failed(_) => TransferOutcome::Failed,
+            Self::Abandoned => TransferOutcome::Abandoned,
+        })
     }
 }
 

@@ -282,6 +282,8 @@ fn name(input: &Input) -> &'static str {
         Input::Call(CallEvent::Muted(false)) => "the end of mute",
         Input::Call(CallEvent::AnsweredBy(_)) => "the carrier's word on who answered",
         Input::Sound(_) => "a tone",
+        Input::Call(CallEvent::Taken) => "somebody takes the call over",
+        Input::Call(CallEvent::NotTaken(_)) => "nobody takes the call over",
         Input::Call(CallEvent::TransferFailed(_)) => "a transfer failed",
         Input::Call(CallEvent::DtmfFailed(_)) => "keys were not pressed",
         Input::Call(CallEvent::HungUp) => "the caller hung up",

@@ -37,6 +37,15 @@ pub(crate) const KNOWN: &[(&str, Kind)] = &[
     ("time_zone", Kind::Text),
 ];
 
+/// What whoever calls must be able to rely on: taken in as this or not at all. Written by somebody
+/// else as anything else, it says nothing, and spoils no lead.
+const RELIED_ON: &[(&str, Kind)] = &[
+    ("consent", Kind::Flag),
+    ("consent_at", Kind::Time),
+    ("consent_source", Kind::Text),
+    ("phone_type", Kind::Text),
+];
+
 /// Fields that leads are looked up by. DynamoDB takes no empty text in the key of an index, so an
 /// empty one is none.
 pub(crate) const LOOKED_UP: &[&str] = &[
@@ -75,12 +84,14 @@ pub(crate) fn checked(provider: &'static str, fields: Fields) -> Result<Fields, 
         if field.is_empty() || field.len() > LONGEST_NAME {
             return Err(refuse(&field, "needs a name of 1 to 255 bytes"));
         }
-        fits(&field, &value).map_err(|why| refuse(&field, why))?;
+        let relied = RELIED_ON.iter().find(|(name, _)| *name == field);
+        let kind = relied.map(|(_, kind)| *kind).or_else(|| kind(&field));
+        fits_kind(kind, &value).map_err(|why| refuse(&field, why))?;
         plain(&mut value, 0).map_err(|why| refuse(&field, why))?;
         if LOOKED_UP.contains(&field.as_str()) && value == "" {
             value = Value::Null;
         }
-        if kind(&field) == Some(Kind::Time)
+        if kind == Some(Kind::Time)
             && let Some(time) = value.as_str().and_then(|text| text.parse().ok())
         {
             value = time_text(time).into();
@@ -92,7 +103,11 @@ pub(crate) fn checked(provider: &'static str, fields: Fields) -> Result<Fields, 
 
 /// Whether a value is what a known field holds; the reason when not.
 pub(crate) fn fits(field: &str, value: &Value) -> Result<(), &'static str> {
-    match (kind(field), value) {
+    fits_kind(kind(field), value)
+}
+
+fn fits_kind(kind: Option<Kind>, value: &Value) -> Result<(), &'static str> {
+    match (kind, value) {
         (None, _)
         | (Some(_), Value::Null)
         | (Some(Kind::Text), Value::String(_))

@@ -130,6 +130,19 @@ impl PhoneNumber {
         }
     }
 
+    /// Whether it may be the number of a mobile phone. Those of the North American plan do not
+    /// tell, so all of them but toll-free ones may.
+    #[must_use]
+    pub fn may_be_mobile(&self) -> bool {
+        let Ok(number) = phonenumber::parse(None, self.reveal()) else {
+            return true;
+        };
+        !matches!(
+            number.number_type(&DATABASE),
+            Type::FixedLine | Type::TollFree | Type::SharedCost | Type::Uan
+        )
+    }
+
     /// The two letters of the country that the number belongs to, if it tells.
     pub(crate) fn country(&self) -> Option<&'static str> {
         let number = phonenumber::parse(None, self.reveal()).ok()?;

@@ -18,8 +18,35 @@ pub struct Rules {
     pub window: Window,
     /// How often.
     pub attempts: Attempts,
-    /// Whether they must have agreed to be called. Default: no.
-    pub consent_required: bool,
+    /// Who must have agreed to be called. Default: nobody.
+    pub consent: ConsentRule,
+}
+
+/// Who must have agreed to be called. Each rule holds for everybody of the one before; whoever has
+/// said no is called under none of them.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "an operator chooses one of three")]
+pub enum ConsentRule {
+    /// Nobody.
+    #[default]
+    None,
+    /// Those whose phone may be a mobile one. A number that does not tell may be one.
+    Mobile,
+    /// Everybody.
+    All,
+}
+
+impl ConsentRule {
+    const fn holds_for(self, facts: &Facts) -> bool {
+        match self {
+            Self::None => false,
+            Self::Mobile => facts.may_be_mobile,
+            Self::All => true,
+        }
+    }
 }
 
 /// How often somebody may be called.
@@ -59,6 +86,8 @@ pub struct Facts {
     pub opted_out: bool,
     /// Whether they agreed to be called; `None` when nobody knows.
     pub consent: Option<bool>,
+    /// The number may be that of a mobile phone.
+    pub may_be_mobile: bool,
     /// The zones in which they may live; where none is known, all of their country.
     pub zones: Vec<TimeZone>,
     /// When they were called before, in any order.
@@ -73,6 +102,7 @@ impl fmt::Debug for Facts {
             .field("do_not_call", &self.do_not_call)
             .field("opted_out", &self.opted_out)
             .field("consent", &self.consent)
+            .field("may_be_mobile", &self.may_be_mobile)
             .field("zones", &self.zones.len())
             .field("attempts", &self.attempts.len())
             .finish()
@@ -152,7 +182,9 @@ impl Rules {
             (Refusal::OptedOut, facts.opted_out),
             (
                 Refusal::NoConsent,
-                facts.consent == Some(false) || (self.consent_required && facts.consent.is_none()),
+                facts
+                    .consent
+                    .map_or_else(|| self.consent.holds_for(facts), |agreed| !agreed),
             ),
             (
                 Refusal::OutsideWindow,
@@ -229,6 +261,7 @@ mod tests {
             do_not_call: true,
             opted_out: true,
             consent: Some(false),
+            may_be_mobile: false,
             zones: Vec::new(),
             attempts: vec![at(NOON); 6],
         };
@@ -279,10 +312,35 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_about_mobile_phones_spares_those_that_are_none() {
+        for (rule, mobile, landline) in [
+            (ConsentRule::None, true, true),
+            (ConsentRule::Mobile, false, true),
+            (ConsentRule::All, false, false),
+        ] {
+            let rules = Rules {
+                consent: rule,
+                ..Rules::default()
+            };
+            for (may_be_mobile, silence_is_enough) in [(true, mobile), (false, landline)] {
+                let mut facts = somebody();
+                facts.may_be_mobile = may_be_mobile;
+                let may = |facts: &Facts| rules.refusals(facts, at(NOON)).is_empty();
+                assert_eq!(may(&facts), silence_is_enough, "{rule:?}");
+                facts.consent = Some(true);
+                assert!(may(&facts), "{rule:?}");
+                facts.consent = Some(false);
+                assert!(!may(&facts), "{rule:?}");
+            }
+        }
+        assert!(ConsentRule::All > ConsentRule::Mobile && ConsentRule::Mobile > ConsentRule::None);
+    }
+
+    #[test]
     fn where_consent_is_required_silence_is_none() {
         let mut facts = somebody();
         let rules = Rules {
-            consent_required: true,
+            consent: ConsentRule::All,
             ..Rules::default()
         };
         assert_eq!(rules.refusals(&facts, at(NOON)), [Refusal::NoConsent]);

@@ -238,6 +238,12 @@ impl Gatekeeper {
                 || flag("do_not_call") == Some(true),
             opted_out,
             consent: flag("consent"),
+            may_be_mobile: match lead.and_then(|lead| lead.text("phone_type")) {
+                Some(word) if word.eq_ignore_ascii_case("landline") => false,
+                Some(word) if word.eq_ignore_ascii_case("mobile") => true,
+                // What else it may say is not understood: the number decides.
+                _ => phone.may_be_mobile(),
+            },
             zones: zones.iter().collect(),
             attempts: self.attempts(phone, at).await?,
         })

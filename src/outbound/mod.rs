@@ -21,7 +21,7 @@ mod worker;
 
 pub use campaign::{Campaign, CampaignState, Campaigns, Counts};
 pub use decisions::{BrokenLog, Decision, Decisions};
-pub use gate::{Attempts, Facts, Refusal, Rules};
+pub use gate::{Attempts, ConsentRule, Facts, Refusal, Rules};
 pub use gatekeeper::Gatekeeper;
 pub use holidays::federal_holiday;
 pub use line::{Line, Order, Placed, PlacedEnd};

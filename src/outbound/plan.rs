@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Attempts, NeverOpen, Retries, Rules, Window};
+use super::{Attempts, ConsentRule, NeverOpen, Retries, Rules, Window};
 use crate::{call::Outcome, lead::LeadFilter};
 
 /// A campaign as an operator writes it; everything but its name has a default.
@@ -35,6 +35,10 @@ pub struct Plan {
     /// What a day may cost. Default: no limit.
     #[serde(default)]
     pub budget: Budget,
+    /// Who must have agreed to be called. Default: whoever must for every call of the operator's,
+    /// whose rule no campaign softens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentRule>,
     /// The version of the prompt, for every call of it. Default: the one that is active when a
     /// call begins.
     #[serde(
@@ -163,6 +167,7 @@ impl Plan {
             retries: Retries::default(),
             voicemail: Voicemail::default(),
             budget: Budget::default(),
+            consent: None,
             prompt_version: None,
         }
     }
@@ -200,9 +205,9 @@ impl Plan {
         problems
     }
 
-    /// The rules for its calls.
+    /// The rules for its calls, where `consent` holds for every call.
     #[must_use]
-    pub fn rules(&self, consent_required: bool) -> Rules {
+    pub fn rules(&self, consent: ConsentRule) -> Rules {
         Rules {
             window: self.window.clone(),
             attempts: Attempts {
@@ -211,7 +216,7 @@ impl Plan {
                 pause: Duration::try_from_secs_f64(self.attempts.min_hours_between * HOUR)
                     .unwrap_or(Duration::MAX),
             },
-            consent_required,
+            consent: self.consent.unwrap_or_default().max(consent),
         }
     }
 }
@@ -246,7 +251,7 @@ mod tests {
         let plan: Plan = serde_json::from_value(json!({"name": "Fall"})).unwrap();
         assert_eq!(plan, Plan::new("Fall"));
         assert_eq!(plan.problems(), []);
-        assert_eq!(plan.rules(false), Rules::default());
+        assert_eq!(plan.rules(ConsentRule::None), Rules::default());
     }
 
     #[test]
@@ -260,6 +265,7 @@ mod tests {
             "retries": {"busy": {"afterMinutes": 30, "max": 2}},
             "voicemail": "message",
             "budget": {"callsPerDay": 100, "usdPerDay": 12.5},
+            "consent": "mobile",
             "promptVersion": "4",
         });
         let plan: Plan = serde_json::from_value(whole.clone()).unwrap();
@@ -269,6 +275,21 @@ mod tests {
         numbered["promptVersion"] = 4.into();
         let again: Plan = serde_json::from_value(numbered).unwrap();
         assert_eq!(again, plan);
+    }
+
+    #[test]
+    fn a_campaign_may_ask_for_more_consent_and_never_for_less() {
+        use ConsentRule::{All, Mobile, None};
+        for (own, operator, holds) in [
+            (Option::None, Mobile, Mobile),
+            (Some(None), Mobile, Mobile),
+            (Some(All), Mobile, All),
+            (Some(Mobile), None, Mobile),
+        ] {
+            let mut plan = Plan::new("Fall");
+            plan.consent = own;
+            assert_eq!(plan.rules(operator).consent, holds);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party, TransferOutcome},
     model::Usage,
 };
 
@@ -36,6 +36,9 @@ pub struct CallRecord {
     /// How long it lasted.
     #[serde(rename = "duration_seconds", serialize_with = "as_seconds")]
     pub duration: Option<Duration>,
+    /// What came of handing the caller over; left out where nobody tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferOutcome>,
     /// Tokens that the model counted.
     pub usage: Usage,
     /// What the model cost, in US dollars.
@@ -77,6 +80,7 @@ impl CallRecord {
             started,
             ended: None,
             duration: None,
+            transfer: None,
             usage: Usage {
                 input_speech_tokens: 0,
                 input_text_tokens: 0,
@@ -144,6 +148,7 @@ impl CallRecord {
         if summary.prompt_version.is_some() {
             self.prompt_version.clone_from(&summary.prompt_version);
         }
+        self.transfer = summary.transfer.or(self.transfer);
         self.cost_usd = summary.cost_usd.or(self.cost_usd);
     }
 

@@ -66,6 +66,8 @@ pub struct Totals {
     /// How many of them ended like that, or go on, by the words of
     /// [`CallStatus`](crate::call::CallStatus).
     pub statuses: BTreeMap<String, u64>,
+    /// How many of them were inbound, and how many outbound.
+    pub directions: BTreeMap<String, u64>,
     /// What came of how many, by the words of [`Outcome`](crate::call::Outcome).
     pub outcomes: BTreeMap<String, u64>,
     /// How fast the agent answered.
@@ -83,6 +85,8 @@ impl Totals {
         self.talked += record.duration.unwrap_or_default();
         let status = record.status.as_str().to_owned();
         *self.statuses.entry(status).or_default() += 1;
+        let direction = record.direction.as_str().to_owned();
+        *self.directions.entry(direction).or_default() += 1;
         if let Some(outcome) = record.outcome {
             let outcome = outcome.as_str().to_owned();
             *self.outcomes.entry(outcome).or_default() += 1;

@@ -280,7 +280,9 @@ impl Line {
                     let Some(command) = command else { return };
                     over = matches!(
                         command,
-                        CallCommand::HangUp { .. } | CallCommand::Transfer { .. }
+                        CallCommand::HangUp { .. }
+                            | CallCommand::Transfer { .. }
+                            | CallCommand::WarmTransfer { .. }
                     );
                     self.obey(command);
                 }
@@ -314,6 +316,10 @@ impl Line {
             CallCommand::Clear => self.playing.clear(),
             // The other party is not on this line: for it, the call is over.
             CallCommand::Transfer { .. } => self.saying.push_back(CallEvent::HungUp),
+            // Whoever is called takes it over.
+            CallCommand::WarmTransfer { .. } => {
+                self.saying.extend([CallEvent::Taken, CallEvent::HungUp]);
+            }
             CallCommand::SendDtmf(keys) => {
                 let mut pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner);
                 pressed.push_str(keys.reveal());

@@ -44,6 +44,7 @@ use crate::{
     duplex::Duplex,
     error::{ProviderError, ProviderErrorKind},
     lead::PhoneNumber,
+    private::Private,
     transcript::Speaker,
 };
 
@@ -130,6 +131,12 @@ pub enum CallEvent {
     /// The carrier's machine detection says who or what answered a call that was placed. It may
     /// come several times.
     AnsweredBy(CarrierVerdict),
+    /// The person who was called first takes the call over: the caller is being connected with
+    /// them. The events then end with [`CallEvent::HungUp`], or [`CallEvent::TransferFailed`]
+    /// takes it back.
+    Taken,
+    /// The person who was called first does not take the call over. It goes on as it was.
+    NotTaken(NotTaken),
     /// The call could not be transferred, and goes on as it was.
     TransferFailed(ProviderErrorKind),
     /// Keys that were to be pressed were not.
@@ -163,6 +170,18 @@ pub enum CallCommand {
         /// Whom: a number or an address as the carrier takes it.
         to: Party,
     },
+    /// Call somebody else first, from our own number, and tell them this. The caller stays with
+    /// the agent meanwhile. Whether the person takes the call over is reported by
+    /// [`CallEvent::Taken`], [`CallEvent::NotTaken`] or [`CallEvent::TransferFailed`], and nobody
+    /// is called any longer once the caller has left. Sent only to legs with
+    /// [`LegCapabilities::transfer`](crate::call::LegCapabilities::transfer), and not while
+    /// another one runs.
+    WarmTransfer {
+        /// Whom: a number or an address as the carrier takes it.
+        to: Party,
+        /// What they hear before they decide.
+        briefing: Private<String>,
+    },
     /// Press these keys for the other side to hear, or report [`CallEvent::DtmfFailed`]. Sent only
     /// to legs with [`LegCapabilities::dtmf`](crate::call::LegCapabilities::dtmf).
     SendDtmf(Keys),
@@ -172,6 +191,23 @@ pub enum CallCommand {
         /// the caller so, instead of leaving them with silence.
         apologise: bool,
     },
+}
+
+/// Why a person did not take a call over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NotTaken {
+    /// Nobody answered, or nobody decided.
+    NoAnswer,
+    /// The line was busy.
+    Busy,
+    /// They declined.
+    Declined,
+    /// A machine answered.
+    Machine,
+    /// They could not be reached at all.
+    Unreachable,
 }
 
 /// Names a point in the audio sent to a leg; grows within a call.

@@ -19,6 +19,7 @@ use crate::{
     },
     journal::{Header, Recording},
     model::{ModelEvent, ReplyId, Said},
+    private::Private,
     telephony::{CallEvent, MarkId, Show},
     tool::{ToolCall, ToolOutput, ToolResult, ToolRunId},
     transcript::Utterance,
@@ -49,6 +50,7 @@ pub struct Sim {
     answers: Vec<(SessionId, ToolResult)>,
     configured: Vec<Option<Reconfigure>>,
     transferred: Option<Party>,
+    introduced: Option<(Party, Private<String>)>,
     pressed: String,
     running: BTreeMap<ToolRunId, ToolCall>,
     cancelled: Vec<ToolRunId>,
@@ -131,6 +133,7 @@ impl Sim {
             answers: Vec::new(),
             configured: Vec::new(),
             transferred: None,
+            introduced: None,
             pressed: String::new(),
             running: BTreeMap::new(),
             cancelled: Vec::new(),
@@ -408,6 +411,12 @@ impl Sim {
         self.transferred.as_ref()
     }
 
+    /// Who was to be called first, and what they were to be told.
+    #[must_use]
+    pub fn introduced(&self) -> Option<&(Party, Private<String>)> {
+        self.introduced.as_ref()
+    }
+
     /// The keys that the agent has pressed.
     #[must_use]
     pub fn pressed(&self) -> &str {
@@ -476,6 +485,7 @@ impl Sim {
             Action::ClearPlayback => self.ear.clear(self.now),
             Action::Show(show) => self.shown.push(show),
             Action::Transfer(to) => self.transferred = Some(to),
+            Action::WarmTransfer { to, briefing } => self.introduced = Some((to, briefing)),
             Action::SendDtmf(keys) => self.pressed.push_str(keys.reveal()),
             Action::CallTool(run, call) => {
                 let before = self.running.insert(run, call);

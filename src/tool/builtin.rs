@@ -27,10 +27,16 @@ pub fn end_call() -> Tool {
 struct TransferCall {
     /// To whom.
     destination: String,
+    /// What the person should hear before they take the call: who is calling, from where, and
+    /// why, in one or two sentences. They are called first and may decline. Leave it out to
+    /// connect at once.
+    #[serde(default)]
+    briefing: Option<String>,
 }
 
 /// `transfer_call`: connects the caller with one of `destinations`, each a name that the model
-/// chooses by and whom the carrier calls. The model can dial nothing else: a caller who talks it
+/// chooses by and whom the carrier calls; with a briefing they are called first, hear it, and may
+/// decline. The model can dial nothing else: a caller who talks it
 /// into more must not run up a bill. An agent whose carrier cannot transfer is told so when it
 /// tries.
 pub fn transfer_call(destinations: impl IntoIterator<Item = (String, Party)>) -> Tool {
@@ -48,6 +54,14 @@ pub fn transfer_call(destinations: impl IntoIterator<Item = (String, Party)>) ->
                 .map(|(_, to)| to.clone());
             async move {
                 let to = to.ok_or_else(|| ToolError::new("There is no such destination."))?;
+                let briefing = arguments.briefing.unwrap_or_default();
+                if !briefing.trim().is_empty() {
+                    context.warm_transfer(to, briefing.trim()).await?;
+                    return Ok(json!({
+                        "status": "calling",
+                        "note": "Say in one short sentence that you are calling the person and that it may take a moment. You are told if they do not take the call.",
+                    }));
+                }
                 context.transfer(to).await?;
                 Ok(json!({
                     "status": "connecting",
@@ -125,6 +139,19 @@ mod tests {
             (
                 reception(),
                 r#"{"destination":"Reception"}"#,
+                ToolWish::Transfer(Party::new("12125550101")),
+            ),
+            (
+                reception(),
+                r#"{"destination":"reception","briefing":" Pat Doe asks for a date. "}"#,
+                ToolWish::WarmTransfer {
+                    to: Party::new("12125550101"),
+                    briefing: "Pat Doe asks for a date.".to_owned().into(),
+                },
+            ),
+            (
+                reception(),
+                r#"{"destination":"reception","briefing":"  "}"#,
                 ToolWish::Transfer(Party::new("12125550101")),
             ),
             (

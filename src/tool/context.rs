@@ -8,6 +8,7 @@ use super::{ToolError, ToolRunId};
 use crate::{
     call::{CallInfo, Party},
     lead::Lead,
+    private::Private,
     telephony::Keys,
 };
 
@@ -31,6 +32,14 @@ pub enum ToolWish {
     EndCall,
     /// Connect the caller with somebody else once the agent's last words were heard.
     Transfer(Party),
+    /// Let somebody else be called first and told this, and connect the caller once they take the
+    /// call over.
+    WarmTransfer {
+        /// Whom.
+        to: Party,
+        /// What they hear before they decide.
+        briefing: Private<String>,
+    },
     /// Press keys.
     SendDtmf(Keys),
     /// Give the model these words, which it answers as if the caller had said them.
@@ -94,6 +103,24 @@ impl ToolContext {
             return Err(ToolError::new("This call cannot be transferred."));
         }
         self.wish(ToolWish::Transfer(to)).await
+    }
+
+    /// Lets `to` be called and told `briefing`, and connects the caller with them once they take
+    /// the call over; the call goes on meanwhile. If they do not, the model is told.
+    ///
+    /// # Errors
+    ///
+    /// When the carrier cannot transfer this call, or it is over.
+    pub async fn warm_transfer(
+        &self,
+        to: Party,
+        briefing: impl Into<String>,
+    ) -> Result<(), ToolError> {
+        if !self.call.leg.transfer {
+            return Err(ToolError::new("This call cannot be transferred."));
+        }
+        let briefing = Private::new(briefing.into());
+        self.wish(ToolWish::WarmTransfer { to, briefing }).await
     }
 
     /// Presses keys for the other side to hear. If the carrier fails to, the model is told.

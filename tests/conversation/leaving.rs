@@ -2,9 +2,9 @@
 
 use novavoice::{
     ProviderErrorKind,
-    call::Party,
-    conversation::{Command, Config, EndReason, Input, Notice},
-    telephony::CallEvent,
+    call::{Party, TransferOutcome},
+    conversation::{AgentState, Command, Config, EndReason, Input, Notice, TransferStep},
+    telephony::{CallEvent, NotTaken},
     testkit::sim::Sim,
     tool::ToolOutput,
 };
@@ -139,4 +139,157 @@ fn a_carrier_that_can_do_neither_is_not_asked() {
     let troubles = sim.notices().iter().filter(|notice| **notice == trouble);
     assert_eq!(troubles.count(), 2);
     assert!(!sim.hung_up());
+}
+
+const BRIEFING: &str = "Pat Doe asks for a date.";
+
+fn introduction() -> Command {
+    Command::WarmTransfer {
+        to: Party::new("12125550101"),
+        briefing: BRIEFING.to_owned().into(),
+    }
+}
+
+/// A call in which silent callers are asked whether they are there.
+fn patient() -> Sim {
+    let mut config = Config::default();
+    config.no_traffic = 86_400 * SECOND;
+    config.idle.nudge = Some(20 * SECOND);
+    config.idle.hang_up = Some(90 * SECOND);
+    let mut sim = Sim::with(config, setup());
+    sim.input(Input::ModelOpened(FIRST));
+    sim.run_for(SECOND);
+    sim
+}
+
+/// How far the transfers came, in order.
+fn steps(sim: &Sim) -> Vec<TransferStep> {
+    let steps = sim.notices().iter().filter_map(|notice| match notice {
+        Notice::Transfer(step) => Some(step.clone()),
+        _ => None,
+    });
+    steps.collect()
+}
+
+#[test]
+fn a_caller_stays_with_the_agent_until_somebody_takes_the_call() {
+    let mut sim = patient();
+    asks(&mut sim, introduction());
+    let (to, briefing) = sim.introduced().expect("somebody is called");
+    assert_eq!(
+        (to.reveal(), briefing.reveal().as_str()),
+        ("12125550101", BRIEFING)
+    );
+    assert_eq!(sim.conversation().state(), AgentState::Transferring);
+    // However long it rings, nobody asks the caller whether they are still there.
+    let fed = sim.fed(FIRST).count();
+    sim.caller(false, 100 * SECOND);
+    assert_eq!(
+        sim.fed(FIRST).count(),
+        fed + 5_000,
+        "the caller can still speak"
+    );
+    assert!(sim.told().is_empty() && !sim.hung_up());
+    sim.says("It rings.", SECOND);
+    sim.run_for(2 * SECOND);
+    assert_eq!(sim.heard(), SECOND);
+    sim.input(Input::Call(CallEvent::Taken));
+    sim.input(Input::Call(CallEvent::HungUp));
+    sim.input(Input::ModelEnded(FIRST, None));
+    assert_eq!(sim.ended(), Some(&EndReason::Transferred));
+    let briefed = TransferStep::Begun { briefed: true };
+    assert_eq!(steps(&sim), [briefed, TransferStep::Connected]);
+    assert_eq!(sim.stats().transfer, Some(TransferOutcome::Connected));
+}
+
+#[test]
+fn a_call_that_nobody_takes_goes_on_and_the_model_is_told_why() {
+    for (why, outcome, word) in [
+        (
+            NotTaken::NoAnswer,
+            TransferOutcome::NoAnswer,
+            "Nobody answered",
+        ),
+        (NotTaken::Busy, TransferOutcome::Busy, "busy"),
+        (
+            NotTaken::Declined,
+            TransferOutcome::Declined,
+            "cannot do so now",
+        ),
+        (NotTaken::Machine, TransferOutcome::Machine, "machine"),
+        (
+            NotTaken::Unreachable,
+            TransferOutcome::Failed,
+            "could not be connected",
+        ),
+    ] {
+        let mut sim = patient();
+        asks(&mut sim, introduction());
+        sim.run_for(20 * SECOND);
+        sim.input(Input::Call(CallEvent::NotTaken(why)));
+        let told = sim.told();
+        assert!(told.len() == 1 && told[0].contains(word), "{told:?}");
+        assert_eq!(sim.stats().transfer, Some(outcome));
+        sim.says("I am sorry.", SECOND);
+        sim.run_for(2 * SECOND);
+        assert_eq!(sim.conversation().state(), AgentState::Listening);
+        // It may be tried again, and the idle ladder begins anew.
+        asks(&mut sim, introduction());
+        assert_eq!(steps(&sim).len(), 3);
+        sim.input(Input::Call(CallEvent::NotTaken(why)));
+        sim.says("I am sorry again.", SECOND);
+        sim.caller(false, 30 * SECOND);
+        assert_eq!(sim.told().len(), 3, "somebody who says nothing is asked");
+    }
+}
+
+#[test]
+fn one_transfer_runs_at_a_time_and_each_comes_to_one_end() {
+    let mut sim = call();
+    asks(&mut sim, introduction());
+    asks(&mut sim, reception());
+    asks(&mut sim, introduction());
+    sim.run_for(SECOND);
+    assert_eq!(sim.transferred(), None);
+    assert_eq!(steps(&sim).len(), 1);
+    sim.input(Input::Call(CallEvent::Taken));
+    let kind = ProviderErrorKind::Unavailable;
+    sim.input(Input::Call(CallEvent::TransferFailed(kind.clone())));
+    sim.input(Input::Call(CallEvent::NotTaken(NotTaken::Busy)));
+    sim.input(Input::Call(CallEvent::Taken));
+    assert_eq!(steps(&sim)[1..], [TransferStep::Failed(kind)]);
+    assert_eq!(sim.told().len(), 1);
+    sim.input(Input::Call(CallEvent::HungUp));
+    sim.input(Input::ModelEnded(FIRST, None));
+    assert_eq!(sim.ended(), Some(&EndReason::CallerHungUp));
+    assert_eq!(steps(&sim).len(), 2);
+}
+
+#[test]
+fn whoever_leaves_meanwhile_ends_the_transfer_with_the_call() {
+    let mut sim = call();
+    asks(&mut sim, introduction());
+    sim.input(Input::Call(CallEvent::HungUp));
+    sim.input(Input::ModelEnded(FIRST, None));
+    assert_eq!(sim.ended(), Some(&EndReason::CallerHungUp));
+    assert_eq!(sim.stats().transfer, Some(TransferOutcome::Abandoned));
+
+    let mut sim = call();
+    asks(&mut sim, introduction());
+    asks(&mut sim, Command::HangUp);
+    sim.run_for(4 * SECOND);
+    assert!(sim.hung_up(), "the agent may change its mind");
+    sim.input(Input::Call(CallEvent::HungUp));
+    sim.input(Input::ModelEnded(FIRST, None));
+    assert_eq!(sim.ended(), Some(&EndReason::AgentHungUp));
+    assert_eq!(steps(&sim).len(), 2);
+}
+
+#[test]
+fn a_carrier_that_says_nothing_is_not_waited_for_for_ever() {
+    let mut sim = call();
+    asks(&mut sim, introduction());
+    sim.caller(false, 310 * SECOND);
+    assert_eq!(sim.stats().transfer, Some(TransferOutcome::NoAnswer));
+    assert!(sim.told()[0].contains("Nobody answered"));
 }

@@ -3,6 +3,12 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use novavoice::{
+    audio::SampleRate,
+    call::{CallId, CallInfo, CallStatus, Direction},
+    record::{CallNote, CallStore, SqliteCalls},
+    transcript::TranscriptSink,
+};
 use serde_json::json;
 
 use crate::{
@@ -129,4 +135,53 @@ async fn a_process_beside_another_leaves_its_live_calls_alone() {
     let over = first.transcript(call.uuid());
     assert!(over.text.contains("\n- Outcome: completed\n"), "{over:?}");
     first.stop().await.went_well();
+}
+
+/// A process that dies between the file and the store: the file knows how the call ended, and no
+/// guess of the store stands against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_ended_on_file_alone_is_no_abandoned_one() {
+    let launch = || Launch::local().set("CALL_STORE", "sqlite");
+    let first = launch().start().await;
+    let home = Arc::clone(&first.home);
+    let call = first.carrier().place_inbound(inbound()).await;
+    let call = call.expect("an NCCO");
+    assert!(call.wait_heard(Duration::from_millis(300)).await);
+    let follower = Follower::of(&first, call.uuid(), None).await;
+    follower.lines(1).await;
+    call.hang_up();
+    follower.over().await;
+    let path = format!("/calls/{}", call.uuid());
+    let before = until("the end in the store", async || {
+        let record = first.json(&path).await;
+        (record["end_time"].is_string() && record["md_file_path"].is_string()).then_some(record)
+    })
+    .await;
+    first.stop().await.went_well();
+
+    for guessed in [false, true] {
+        let store = SqliteCalls::open(home.path().join("data/esther.sqlite")).await;
+        let store = store.expect("the store");
+        let (id, at) = (CallId::new(call.uuid()), Timestamp::now());
+        let info = CallInfo::new(id.clone(), Direction::Inbound, at, SampleRate::Hz16000);
+        store.start(&info).await.expect("as before its end");
+        if guessed {
+            let mut note = CallNote::default();
+            note.status = Some(CallStatus::Abandoned);
+            store.note(&id, &note).await.expect("as its lease ran out");
+        }
+        drop(store);
+        let next = launch().home(&home).start().await;
+        let after = next.json(&path).await;
+        for member in [
+            "status",
+            "outcome",
+            "end_time",
+            "duration_seconds",
+            "utterances",
+        ] {
+            assert_eq!(after[member], before[member], "{member}, {guessed}");
+        }
+        next.stop().await.went_well();
+    }
 }

@@ -34,6 +34,7 @@ mod softphone;
 mod tokens;
 mod traces;
 mod transcript;
+mod transfer;
 mod webhooks;
 
 #[path = "../support/dynamo.rs"]

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Whom we call.
-const CALLEE: &str = "12125550101";
-const FROM: &str = "+12125550100";
+pub(crate) const CALLEE: &str = "12125550101";
+pub(crate) const FROM: &str = "+12125550100";
 const FIRST_WORDS: &str = "Good day, this is a test of the line.";
 
 /// A carrier with its REST interface.
@@ -53,17 +53,17 @@ impl Carrier {
             .set("VONAGE_API_URL", self.rest.base_url())
     }
 
-    fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         self.rest.key().private_pem()
     }
 
-    async fn call(&self) -> Call {
+    pub(crate) async fn call(&self) -> Call {
         soon(self.rest.next_call()).await
     }
 }
 
 /// At whatever hour the tests run, and however often: what an operator may overrule is overruled.
-async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
     let mut body = body.clone();
     if path.starts_with("/call/")
         && let Some(members) = body.as_object_mut()
@@ -75,7 +75,7 @@ async fn post(esther: &Esther, path: &str, body: &Value) -> Answer {
 
 /// The id of a call that was placed.
 #[track_caller]
-fn placed(answer: &Answer) -> String {
+pub(crate) fn placed(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = answer.json();
     assert_eq!(body["success"], true);
@@ -84,7 +84,7 @@ fn placed(answer: &Answer) -> String {
 }
 
 /// The record of a call once it is over.
-async fn ended(esther: &Esther, call: &str) -> Value {
+pub(crate) async fn ended(esther: &Esther, call: &str) -> Value {
     let path = format!("/calls/{call}");
     until("the end of the call", async || {
         let record = esther.json(&path).await;
@@ -500,5 +500,129 @@ async fn a_call_by_hand_passes_the_gate_and_counts_as_an_attempt() {
         6,
         "every decision is written down: {log}"
     );
+    esther.stop().await.went_well();
+}
+
+/// What the carrier says of a call by hand that never reaches Esther stands at the lead, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_tells_of_calls_that_never_reached_the_agent() {
+    let carrier = Carrier::start().await;
+    let launch = carrier.launch().set("LEAD_STORE", "sqlite");
+    let launch = launch.file("leads.csv", "phone,name\n+12125550101,Pat Doe\n");
+    let import = Launch::local()
+        .set("LEAD_STORE", "sqlite")
+        .home(&launch.home_of());
+    let imported = import.args(["leads", "import", "leads.csv"]).run().await;
+    assert_eq!(imported.status.code(), Some(0), "{imported:?}");
+    let esther = launch.start().await;
+    let path = format!("/leads/{CALLEE}");
+    let due = json!({"next_attempt": "2030-01-01T00:00:00Z"});
+    let patch = esther.request("PATCH", &path).json(&due);
+    assert_eq!(Answer::to(patch).await.status, 200);
+    for (route, does, status) in [
+        ("/call/simple", Reaction::Answers, "called"),
+        ("/call/ai", Reaction::Busy, "no_answer"),
+        ("/call/simple", Reaction::Rejects("declined"), "no_answer"),
+        ("/call/ai", Reaction::Fails("cannot_route"), "no_answer"),
+        (
+            "/call/ai",
+            Reaction::Fails("number_out_of_service"),
+            "bad_number",
+        ),
+    ] {
+        let fresh = esther.request("PATCH", &path);
+        let fresh = fresh.json(&json!({"call_status": "not_called", "last_call_date": null}));
+        assert_eq!(Answer::to(fresh).await.status, 200);
+        carrier.rest.reach(CALLEE, Callee::that(does));
+        let body = json!({"to": CALLEE, "message": "Hello."});
+        placed(&post(&esther, route, &body).await);
+        soon(carrier.call().await.ended()).await;
+        let lead = until("the word at the lead", async || {
+            let lead = esther.json(&path).await;
+            lead["last_call_date"].is_string().then_some(lead)
+        })
+        .await;
+        assert_eq!(lead["call_status"], status, "{does:?}");
+        assert_eq!(
+            lead["next_attempt"], "2030-01-01T00:00:00.000Z",
+            "left alone"
+        );
+    }
+    let sums = esther.json("/calls/totals").await;
+    assert_eq!(sums["totals"][0]["directions"], json!({"outbound": 5}));
+    assert_eq!(carrier.carrier.violations(), []);
+    esther.stop().await.went_well();
+}
+
+/// Where consent is asked for, silence is none; what is noted of it has a time and a source.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_called_without_the_consent_that_is_asked_for() {
+    let carrier = Carrier::start().await;
+    let launch = carrier.launch().set("LEAD_STORE", "sqlite");
+    let launch = launch.set("CONSENT_REQUIRED", "mobile").file(
+        "leads.csv",
+        "phone,name,consent,consent_at,consent_source\n\
+         +12125550101,Pat Doe,,,\n+12125550103,Kim Roe,yes,2026-06-22,form\n",
+    );
+    let import = Launch::local()
+        .set("LEAD_STORE", "sqlite")
+        .home(&launch.home_of());
+    let imported = import.args(["leads", "import", "leads.csv"]).run().await;
+    assert_eq!(imported.status.code(), Some(0), "{imported:?}");
+    let esther = launch.start().await;
+    let call = async |to: &str| {
+        let body = json!({"to": to, "message": "Hello."});
+        post(&esther, "/call/simple", &body).await
+    };
+    let refused = call(CALLEE).await;
+    refused.is_problem(409);
+    assert_eq!(
+        refused.json()["reasons"],
+        json!(["no_consent"]),
+        "nobody overrules it"
+    );
+    placed(&call("+12125550103").await);
+    let form = esther.json("/leads/+12125550103").await;
+    assert_eq!(
+        (
+            &form["consent"],
+            &form["consent_at"],
+            &form["consent_source"]
+        ),
+        (
+            &json!(true),
+            &json!("2026-06-22T00:00:00.000Z"),
+            &json!("form")
+        )
+    );
+    let path = format!("/leads/{CALLEE}");
+    let patch = async |body: Value| Answer::to(esther.request("PATCH", &path).json(&body)).await;
+    let given = patch(json!({"consent": true})).await.json();
+    assert_eq!(given["consent_source"], "api");
+    assert!(given["consent_at"].is_string(), "{given}");
+    placed(&call(CALLEE).await);
+    for wrong in [
+        json!({"consent": "yes"}),
+        json!({"consent": true, "consent_at": "June"}),
+    ] {
+        patch(wrong).await.is_problem(422);
+    }
+    let taken = patch(json!({"consent": null})).await.json();
+    for member in ["consent", "consent_at", "consent_source"] {
+        assert!(taken[member].is_null(), "{member} in {taken}");
+    }
+    call(CALLEE).await.is_problem(409);
+    let campaign = Answer::to(
+        esther
+            .request("POST", "/campaigns")
+            .json(&json!({"name": "Fall"})),
+    );
+    let campaign = campaign.await.json();
+    let id = campaign["id"].as_str().expect("an id");
+    let preview = esther
+        .post(&format!("/campaigns/{id}/preview"))
+        .await
+        .json();
+    assert_eq!(preview["refusals"]["no_consent"], 1, "{preview}");
     esther.stop().await.went_well();
 }

@@ -289,3 +289,48 @@ async fn a_store_that_is_away_keeps_nobody_from_talking() {
     .await;
     next.stop().await.went_well();
 }
+
+/// Sums come from the store, whichever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_summed_up_by_either_store() {
+    let server = Server::start();
+    for launch in [sqlite(), on(&server)] {
+        let esther = launch.start().await;
+        let none = esther.json("/calls/totals").await;
+        assert_eq!(none["totals"][0]["calls"], 0, "{none}");
+        let (call, follower) = talk(&esther, CALLER).await;
+        hang_up(call, &follower).await;
+        let sums = until("the sums", async || {
+            let sums = esther.json("/calls/totals").await;
+            (sums["totals"][0]["statuses"]["completed"] == 1).then_some(sums)
+        })
+        .await;
+        let all = &sums["totals"][0];
+        assert_eq!((&sums["by"], &all["group"]), (&json!("all"), &json!("all")));
+        assert_eq!((&all["calls"], &sums["unreadable"]), (&json!(1), &json!(0)));
+        assert_eq!(all["outcomes"], json!({"completed": 1}));
+        assert_eq!(all["directions"], json!({"inbound": 1}));
+        assert!(
+            all["seconds"].as_f64().is_some_and(|seconds| seconds > 1.0),
+            "{all}"
+        );
+        for member in ["usage", "cost_usd", "reply_count"] {
+            assert!(!all[member].is_null(), "{member} in {all}");
+        }
+        let days = esther
+            .json("/calls/totals?by=day&from=2026-01-01T00:00:00Z")
+            .await;
+        assert_eq!(items(&days["totals"]).len(), 1);
+        let before = "/calls/totals?by=owner&to=2020-01-01T00:00:00Z";
+        assert_eq!(esther.json(before).await["totals"], json!([]));
+        for wrong in [
+            "by=week",
+            "from=today",
+            "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+        ] {
+            let answer = esther.get(&format!("/calls/totals?{wrong}")).await;
+            answer.is_problem(400);
+        }
+        esther.stop().await.went_well();
+    }
+}

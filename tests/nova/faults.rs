@@ -48,6 +48,36 @@ async fn an_exception_ends_the_session_with_its_meaning() {
     }
 }
 
+/// Nova Sonic checklist 40: a broken protocol is nobody's luck, so the error says what went by.
+#[tokio::test]
+async fn an_error_about_the_protocol_tells_the_last_events_and_no_words() {
+    let script = SessionScript::default().fault(
+        When::Audio(Duration::from_millis(400)),
+        Fault::Exception(Exception::invalid_input()),
+    );
+    let (_fake, model) = scripted(script).await;
+    let mut line = Line::open(&model).await;
+    line.hum();
+    let (_, error) = line.until_lost().await;
+    assert_eq!(*error.kind(), Kind::Protocol);
+    let told = error.to_string();
+    let order = [
+        ">sessionStart",
+        ">promptStart",
+        ">contentStart(",
+        ">textInput(",
+        ">audioInput x",
+    ];
+    let places: Vec<_> = order.iter().map(|event| told.find(event)).collect();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{told}"
+    );
+    let (_, log) = told.split_once("received: ").expect("a log");
+    let plain = |c: char| c.is_ascii_alphanumeric() || " ><()-_.".contains(c);
+    assert!(log.chars().all(plain) && log.len() < 4_000, "{log}");
+}
+
 /// Nova Sonic checklist 41 and 44: however the transport breaks.
 #[tokio::test]
 async fn a_broken_transport_closes_the_session() {

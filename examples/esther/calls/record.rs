@@ -179,6 +179,8 @@ impl Record {
             "duration_seconds": seconds(self.duration(now)),
             "usage": end.map_or_else(Usage::default, |end| end.usage),
             "cost_usd": end.and_then(|end| end.cost_usd),
+            "transfer": end.and_then(|end| end.transfer),
+            "failure": end.and_then(|end| end.failure.as_deref()),
         })
     }
 

@@ -133,7 +133,7 @@ impl Which {
             }
         };
         let gate = stores::gatekeeper(stores, &config.stores.data_dir)?;
-        let preview = Preview::of(&plan, &*stores.leads, &gate, wall()).await;
+        let preview = Preview::of(&plan, &*stores.leads, &gate, config.consent, wall()).await;
         let preview = preview.context("the store of leads")?;
         if self.json {
             println!("{}", json!(preview));

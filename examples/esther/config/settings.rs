@@ -258,6 +258,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "90",
         "Silence before Esther hangs up; 0: never",
     ),
+    row(
+        "CONSENT_REQUIRED",
+        "none",
+        "Who must have agreed to be called: none, mobile (whose number may be a mobile one), or all",
+    ),
+    private(
+        "TRANSFER_NUMBER",
+        "Who takes calls over from Esther; without it she hands nobody over by herself",
+    ),
     row("MAX_CALLS", "200", "How many calls run at once"),
     row(
         "DRAIN_SECONDS",

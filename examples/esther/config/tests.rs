@@ -118,6 +118,8 @@ fn every_setting_is_read_by_its_name() {
         ("CREATE_TABLES", "never"),
         ("IDLE_NUDGE_SECONDS", "0"),
         ("IDLE_HANGUP_SECONDS", "45"),
+        ("CONSENT_REQUIRED", "all"),
+        ("TRANSFER_NUMBER", "12125550177"),
         ("MAX_CALLS", "3"),
         ("DRAIN_SECONDS", "0"),
         ("RUST_LOG", "warn,novavoice=debug"),
@@ -165,6 +167,11 @@ fn every_setting_is_read_by_its_name() {
     assert_eq!(
         config.vonage.from_number.expect("given").reveal(),
         "+12125550100"
+    );
+    assert_eq!(config.consent, ConsentRule::All);
+    assert_eq!(
+        config.transfer_number.expect("given").reveal(),
+        "+12125550177"
     );
     assert_eq!(config.stores.calls, StoreChoice::DynamoDb);
     let booking = &config.booking;

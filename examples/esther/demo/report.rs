@@ -12,7 +12,7 @@ use novavoice::{
     booking::{Calendar, EmbeddedCalendar, spoken},
     call::Outcome,
     lead::{Lead, LeadFilter, LeadQuery, PhoneNumber},
-    outbound::{Campaign, Gatekeeper, Plan},
+    outbound::{Campaign, ConsentRule, Gatekeeper, Plan},
     record::{CallQuery, CallRecord},
 };
 
@@ -54,11 +54,11 @@ pub(crate) async fn preview(
     at: Timestamp,
     names: usize,
 ) -> anyhow::Result<()> {
-    let counted = Preview::of(plan, &*stores.leads, gate, at).await;
+    let counted = Preview::of(plan, &*stores.leads, gate, ConsentRule::None, at).await;
     let counted = counted.context("the store of leads")?;
     let mut leads: Vec<_> = leads(stores).await?.into_values().collect();
     leads.sort_by(|one, other| name(one).cmp(name(other)));
-    let rules = plan.rules(false);
+    let rules = plan.rules(ConsentRule::None);
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for lead in &leads {
         let refusals = gate.ask(&lead.phone, Some(lead), &rules, at).await;

@@ -118,12 +118,12 @@ pub(super) fn limit(text: &str) -> Result<usize, Problem> {
         .ok_or_else(|| bad(format!("`limit` is a number from 1 to {LONGEST_PAGE}.")))
 }
 
-fn word<T: DeserializeOwned>(name: &str, value: &str) -> Result<T, Problem> {
+pub(super) fn word<T: DeserializeOwned>(name: &str, value: &str) -> Result<T, Problem> {
     serde_json::from_value(value.into())
         .map_err(|_| bad(format!("`{name}` is none of the words that calls have.")))
 }
 
-fn time(name: &str, value: &str) -> Result<Timestamp, Problem> {
+pub(super) fn time(name: &str, value: &str) -> Result<Timestamp, Problem> {
     value
         .parse()
         .map_err(|_| bad(format!("`{name}` is a time such as 2026-06-22T20:35:32Z.")))

@@ -62,7 +62,14 @@ pub(super) async fn preview(
     Path(id): Path<String>,
 ) -> Result<Json<Preview>, Problem> {
     let campaign = find(&app, &id).await?;
-    let preview = Preview::of(&campaign.plan, &*app.leads, &app.outbound.gate, wall()).await;
+    let preview = Preview::of(
+        &campaign.plan,
+        &*app.leads,
+        &app.outbound.gate,
+        app.outbound.consent,
+        wall(),
+    )
+    .await;
     preview.map(Json).map_err(|error| Problem::of_store(&error))
 }
 

@@ -1,4 +1,4 @@
-//! Calls that are placed by hand, and calls that are passed on.
+//! Calls that are placed by hand, and calls that are ended.
 
 use axum::{
     Json,
@@ -66,30 +66,6 @@ pub(super) async fn hang_up(
         return Err(over());
     }
     match app.vonage.hang_up(&call).await {
-        Ok(true) => Ok(StatusCode::ACCEPTED),
-        Ok(false) => Err(over()),
-        Err(error) => Err(carrier(error)),
-    }
-}
-
-/// `POST /calls/{uuid}/transfer`
-pub(super) async fn transfer(
-    State(app): State<App>,
-    Path(uuid): Path<String>,
-    Body(body): Body,
-) -> Result<StatusCode, Problem> {
-    let to = Members::of(&body)?.number("to")?;
-    let call = CallId::new(uuid);
-    if app.calls.is_over(&call) {
-        return Err(over());
-    }
-    if let Err(error) = app.vonage.check_account() {
-        return Err(match app.calls.is_known(&call) {
-            true => not_ready(&error),
-            false => over(),
-        });
-    }
-    match app.vonage.transfer(&call, &Party::new(to.reveal())).await {
         Ok(true) => Ok(StatusCode::ACCEPTED),
         Ok(false) => Err(over()),
         Err(error) => Err(carrier(error)),
@@ -171,17 +147,17 @@ fn was_not_placed(error: &ProviderError) -> bool {
 }
 
 /// The members of a body, which problems name and never repeat.
-struct Members<'a>(&'a Map<String, Value>);
+pub(super) struct Members<'a>(pub(super) &'a Map<String, Value>);
 
 impl<'a> Members<'a> {
-    fn of(body: &'a Value) -> Result<Self, Problem> {
+    pub(super) fn of(body: &'a Value) -> Result<Self, Problem> {
         let members = body.as_object();
         members
             .map(Self)
             .ok_or_else(|| wrong("The body is not a JSON object."))
     }
 
-    fn number(&self, name: &str) -> Result<PhoneNumber, Problem> {
+    pub(super) fn number(&self, name: &str) -> Result<PhoneNumber, Problem> {
         let expected = || wrong(format!("`{name}` is no phone number such as +12125550101."));
         let text = self.0.get(name).and_then(Value::as_str);
         let text = text.filter(|text| !text.chars().any(char::is_control));
@@ -189,7 +165,7 @@ impl<'a> Members<'a> {
     }
 
     /// Text of at most so many characters; blank text counts as none.
-    fn text(&self, name: &str, most: usize) -> Result<Option<String>, Problem> {
+    pub(super) fn text(&self, name: &str, most: usize) -> Result<Option<String>, Problem> {
         let text = match self.0.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) => text.trim(),
@@ -204,7 +180,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn flag(&self, name: &str) -> Result<bool, Problem> {
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -218,7 +194,7 @@ impl<'a> Members<'a> {
     clippy::needless_pass_by_value,
     reason = "the signature that `map_err` wants"
 )]
-fn carrier(error: ProviderError) -> Problem {
+pub(super) fn carrier(error: ProviderError) -> Problem {
     tracing::warn!(%error, "the carrier failed");
     let detail = format!("The carrier did not do it: {}.", error.kind());
     match error.kind() {
@@ -233,7 +209,7 @@ fn carrier(error: ProviderError) -> Problem {
 }
 
 /// Settings are missing. Which ones is no secret.
-fn not_ready(error: &ProviderError) -> Problem {
+pub(super) fn not_ready(error: &ProviderError) -> Problem {
     let detail = error.detail().unwrap_or("the account is not ready to call");
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -241,11 +217,11 @@ fn not_ready(error: &ProviderError) -> Problem {
     )
 }
 
-fn over() -> Problem {
+pub(super) fn over() -> Problem {
     Problem::not_found("There is no such call, or it is over.")
 }
 
-fn wrong(detail: impl Into<String>) -> Problem {
+pub(super) fn wrong(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 

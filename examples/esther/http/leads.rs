@@ -9,17 +9,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
     lead::{Change, Guard, Lead, LeadCursor, LeadFilter, LeadQuery, PhoneNumber},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     App, Problem,
     calls::{bad, bad_cursor, limit},
     problem::Body,
 };
+use crate::clock::wall;
 
 /// `GET /leads?limit=&cursor=&lead_status=&owner_alias=&call_status=&state=`
 pub(super) async fn list(
@@ -71,6 +73,19 @@ fn cursor(text: &str) -> Option<LeadCursor> {
     Some(LeadCursor::new(String::from_utf8(bytes).ok()?))
 }
 
+/// Consent, or its absence, is kept with its time and source: where nobody says more, they are
+/// this moment and the API. Whoever takes it out takes out both.
+fn with_proof(mut members: Map<String, Value>, now: Timestamp) -> Map<String, Value> {
+    let (at, source) = match members.get("consent") {
+        Some(Value::Bool(_)) => (json!(now), json!("api")),
+        Some(Value::Null) => (Value::Null, Value::Null),
+        _ => return members,
+    };
+    members.entry("consent_at").or_insert(at);
+    members.entry("consent_source").or_insert(source);
+    members
+}
+
 /// `GET /leads/{phone}`
 pub(super) async fn show(
     State(app): State<App>,
@@ -94,6 +109,7 @@ pub(super) async fn change(
     let Value::Object(members) = body else {
         return Err(refused("The body is a JSON object of fields to change."));
     };
+    let members = with_proof(members, wall());
     let change = Change::from(members.into_iter().collect::<novavoice::lead::Fields>());
     match app.leads.update(&phone, change, guard).await {
         Ok(lead) => Ok(with_tag(&lead)),

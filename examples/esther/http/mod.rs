@@ -13,6 +13,8 @@ mod prompts;
 mod status;
 #[cfg(test)]
 mod tests;
+mod totals;
+mod transfer;
 
 use std::{
     sync::{
@@ -131,10 +133,11 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .route("/openapi.json", get(status::openapi))
         .route("/calls", get(calls::list))
         .route("/calls/active", get(calls::active))
+        .route("/calls/totals", get(totals::totals))
         .route("/calls/{uuid}", get(calls::show))
         .route("/calls/{uuid}/events", get(calls::events))
         .route("/calls/{uuid}/hangup", post(dial::hang_up))
-        .route("/calls/{uuid}/transfer", post(dial::transfer))
+        .route("/calls/{uuid}/transfer", post(transfer::transfer))
         .route("/call/simple", post(dial::simple))
         .route("/call/ai", post(dial::ai))
         .route("/leads", get(leads::list))

@@ -19,6 +19,7 @@ const STATES = {
   listening: "Listening",
   thinking: "Thinking …",
   speaking: "Esther speaks",
+  transferring: "Connecting with a person …",
   // While the states of another call are followed.
   elsewhere: "In a call",
 };

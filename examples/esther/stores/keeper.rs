@@ -48,6 +48,7 @@ fn abandoned(call: CallRecord) -> Write {
         info,
         latency: None,
         call_again: None,
+        unreached: None,
     }
 }
 

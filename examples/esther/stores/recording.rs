@@ -3,10 +3,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use jiff::SignedDuration;
 use novavoice::{
     ProviderError,
     audio::SampleRate,
-    call::CallInfo,
+    call::{CallInfo, CallStatus},
+    record::{CallQuery, CallStore},
     transcript::{
         DynamoSink, FanOut, FileSink, Spool, TranscriptSink,
         fan_out::Acknowledge,
@@ -16,7 +18,7 @@ use novavoice::{
 };
 
 use super::{Place, Stores};
-use crate::config::Config;
+use crate::{clock::wall, config::Config};
 
 /// The sinks of this process.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ pub(crate) struct Recording {
     pub(crate) files: FileSink,
     /// The journal in front of DynamoDB.
     spool: Option<Spool<DynamoSink>>,
-    /// Calls whose process died, closed now.
+    /// Calls whose process died, closed now, and those that ended without the store.
     pub(crate) abandoned: Arc<[RecoveredCall]>,
 }
 
@@ -50,6 +52,8 @@ impl Recording {
                 Arc::new(spool.insert(opened).clone())
             }
         };
+        let mut abandoned = abandoned;
+        abandoned.extend(half_ended(&files, &*stores.calls).await);
         for call in &abandoned {
             if let Err(error) = copy(call, &*store).await {
                 tracing::error!(
@@ -127,6 +131,49 @@ async fn recover(files: &FileSink) -> anyhow::Result<Vec<RecoveredCall>> {
     Ok(closed.collect())
 }
 
+/// Calls that ended on file and not in the store: their process died in between. What the store
+/// made of some of them meanwhile is only a guess.
+async fn half_ended(files: &FileSink, store: &dyn CallStore) -> Vec<RecoveredCall> {
+    let mut guessed = CallQuery::default();
+    guessed.status = Some(CallStatus::Abandoned);
+    guessed.from = Some(wall() - GUESSED);
+    let mut ended = Vec::new();
+    for mut query in [CallQuery::live(), guessed] {
+        query.limit = AT_A_TIME;
+        loop {
+            let page = match store.list(&query).await {
+                Ok(page) => page,
+                Err(error) => {
+                    warn(
+                        "calls that ended without the store cannot be looked for",
+                        &error,
+                    );
+                    break;
+                }
+            };
+            for call in &page.calls {
+                match files.ended(&call.id).await {
+                    Ok(Some(file)) if file.summary.status != call.status => {
+                        tracing::warn!(call_id = %call.id, "a call had ended on file alone");
+                        ended.push(file);
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn("a transcript cannot be read", &error),
+                }
+            }
+            match page.next {
+                Some(next) => query.cursor = Some(next),
+                None => break,
+            }
+        }
+    }
+    ended
+}
+
+fn warn(what: &str, error: &ProviderError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "{what}");
+}
+
 /// Lets the store know what the file knows: lines that it lacks, and the end.
 async fn copy(call: &RecoveredCall, store: &dyn TranscriptSink) -> Result<(), ProviderError> {
     let mut info = CallInfo::new(
@@ -145,3 +192,7 @@ async fn copy(call: &RecoveredCall, store: &dyn TranscriptSink) -> Result<(), Pr
 
 /// At the end of a process; longer than a write and shorter than a supervisor's patience.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than anybody leaves a service down.
+const GUESSED: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Calls that are looked at together.
+const AT_A_TIME: usize = 100;

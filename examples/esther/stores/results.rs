@@ -28,6 +28,8 @@ pub(crate) struct Write {
     pub(crate) latency: Option<Latency>,
     /// When they want to be called again.
     pub(crate) call_again: Option<Timestamp>,
+    /// Of a call that never reached the agent: whether the number is to blame.
+    pub(crate) unreached: Option<bool>,
 }
 
 /// A call that was found without its process.
@@ -41,6 +43,7 @@ impl From<&RecoveredCall> for Write {
             summary: call.summary.clone(),
             latency: None,
             call_again: None,
+            unreached: None,
         }
     }
 }
@@ -149,6 +152,12 @@ impl Writer {
         let Some(lead) = self.stores.leads.get(&phone).await? else {
             return Ok(None);
         };
+        if let Some(bad_number) = call.unreached {
+            return self
+                .write_unreached(call, &lead, bad_number)
+                .await
+                .map(Some);
+        }
         let status = LeadCallStatus::after(lead.call_status(), call.summary.outcome);
         let mut result = CallResult::new(status, call.info.started);
         result.next_attempt = call.call_again;
@@ -161,6 +170,40 @@ impl Writer {
             // Deleted meanwhile.
             Err(error) if *error.kind() == ProviderErrorKind::NotFound => Ok(None),
             updated => updated.map(Some),
+        }
+    }
+
+    /// What the carrier says of a call that the agent never had. When the lead is due again is
+    /// left to whoever plans it.
+    async fn write_unreached(
+        &self,
+        call: &Write,
+        lead: &Lead,
+        bad_number: bool,
+    ) -> Result<Lead, ProviderError> {
+        let before = lead.call_status();
+        let status = match (bad_number, before) {
+            (true, Some(LeadCallStatus::DoNotCall)) => LeadCallStatus::DoNotCall,
+            (true, _) => LeadCallStatus::BadNumber,
+            // Somebody answered, and another node may know what was said.
+            (false, Some(LeadCallStatus::FollowUpNeeded))
+                if matches!(
+                    call.summary.outcome,
+                    Outcome::Completed | Outcome::Voicemail
+                ) =>
+            {
+                LeadCallStatus::FollowUpNeeded
+            }
+            (false, before) => LeadCallStatus::after(before, call.summary.outcome),
+        };
+        let change = Change::new()
+            .set("call_status", status.as_str())
+            .set_time("last_call_date", call.info.started);
+        let phone = &lead.phone;
+        match self.stores.leads.update(phone, change, Guard::Any).await {
+            // Deleted meanwhile.
+            Err(error) if *error.kind() == ProviderErrorKind::NotFound => Ok(lead.clone()),
+            updated => updated,
         }
     }
 

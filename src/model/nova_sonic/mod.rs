@@ -25,6 +25,7 @@ mod decode;
 mod error;
 mod history;
 mod input;
+mod log;
 mod reader;
 mod session;
 mod shapes;

@@ -22,6 +22,7 @@ use super::{
     decode::Decoder,
     error::{blames_connection, failure, in_stream},
     input::Ear,
+    log::{EventLog, Way},
     writer::{Notice, Order, Stop},
 };
 use crate::{
@@ -59,6 +60,7 @@ pub(super) struct Reader {
     pub(super) orders: Option<mpsc::Sender<Order>>,
     pub(super) notices: Option<mpsc::Receiver<Notice>>,
     pub(super) ear: Arc<Ear>,
+    pub(super) log: Arc<EventLog>,
     pub(super) request_id: Option<String>,
     pub(super) stall_timeout: Duration,
     pub(super) deadlines: Deadlines,
@@ -105,6 +107,7 @@ impl Reader {
         let Some(json) = part.bytes() else {
             return Ok(());
         };
+        self.log.note(Way::Got, json.as_ref());
         // Hardly any document means more than two things, and audio means one.
         let mut events = Vec::with_capacity(1);
         self.decoder
@@ -162,6 +165,7 @@ impl Reader {
     ) -> Result<(), Ended> {
         let connection = blames_connection(&error);
         let error = in_stream(error, self.request_id.as_deref());
+        let error = self.log.explain(error);
         if self.deadlines.is_closing() {
             warn!(%error, "the session broke while it was being closed");
             return Ok(());

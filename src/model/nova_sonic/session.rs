@@ -27,6 +27,7 @@ use super::{
     decode::Decoder,
     error::{at_open, blames_connection, failure},
     input::{self, Ear},
+    log::{EventLog, Way},
     reader::{Ended, Reader},
     wire::Encoder,
     writer::{self, Order, Writer},
@@ -46,6 +47,8 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
     // The service may want to see the opening before it answers, so it is all there from the
     // start: to wait for the answer first would be to wait for ever.
     let opening = encoder.opening(config, model.features, &seed);
+    let log = Arc::<EventLog>::default();
+    opening.iter().for_each(|event| log.note(Way::Sent, event));
     let (input, body) = input::channel(opening);
     let begun = now();
     let answer = held
@@ -61,7 +64,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
             if blames_connection(&error) {
                 held.lease.spoil();
             }
-            return Err(at_open(error));
+            return Err(log.explain(at_open(error)));
         }
         Err(_) => {
             held.lease.spoil();
@@ -100,6 +103,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         stall_timeout: config.stall_timeout,
         close_timeout: config.close_timeout,
         ear: Arc::clone(&ear),
+        log: Arc::clone(&log),
         notice,
         feed: writer::Feed::default(),
         uses: writer::Uses::default(),
@@ -114,6 +118,7 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         orders: Some(to_follow),
         notices: Some(notices),
         ear,
+        log,
         request_id,
         stall_timeout: config.stall_timeout,
         deadlines: Deadlines::new(config.reply_timeout, config.close_timeout),

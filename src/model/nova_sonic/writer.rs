@@ -18,7 +18,12 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{capabilities::Features, input::Ear, wire::Encoder};
+use super::{
+    capabilities::Features,
+    input::Ear,
+    log::{EventLog, Way},
+    wire::Encoder,
+};
 use crate::{
     audio::{AudioFrame, FRAME, SampleRate},
     clock::now,
@@ -66,6 +71,7 @@ pub(super) struct Writer {
     pub(super) stall_timeout: Duration,
     pub(super) close_timeout: Duration,
     pub(super) ear: Arc<Ear>,
+    pub(super) log: Arc<EventLog>,
     pub(super) notice: mpsc::Sender<Notice>,
     pub(super) feed: Feed,
     /// The uses of tools that the model waits for.
@@ -256,7 +262,8 @@ impl Writer {
         if self.feed.fed.is_none() {
             self.send(self.encoder.audio_start(self.rate)).await?;
         }
-        self.send(self.encoder.audio(pcm)).await?;
+        self.log.audio(Way::Sent);
+        self.hand_over(self.encoder.audio(pcm)).await?;
         *self.feed.fed.get_or_insert_default() += self.rate.duration_of(pcm.len());
         Ok(())
     }
@@ -275,6 +282,11 @@ impl Writer {
     }
 
     async fn send(&self, event: Vec<u8>) -> Result<(), Stop> {
+        self.log.note(Way::Sent, &event);
+        self.hand_over(event).await
+    }
+
+    async fn hand_over(&self, event: Vec<u8>) -> Result<(), Stop> {
         match self.input.send_timeout(event, self.stall_timeout).await {
             Ok(()) => Ok(()),
             Err(SendTimeoutError::Timeout(_)) => Err(Stop::Stalled),

@@ -29,6 +29,7 @@ impl Bench {
             stall_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             ear: Arc::new(Ear::new(now())),
+            log: Arc::default(),
             notice,
             feed: Feed::default(),
             uses: Uses::default(),

@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    Campaign, CampaignState, Campaigns, Gatekeeper, Line,
+    Campaign, CampaignState, Campaigns, ConsentRule, Gatekeeper, Line,
     attempt::{
         Attempt, CALLS, LEADS_AT_ONCE, MICRO_USD, Stored, Waiting, attempts_of, day_key, due_until,
         enqueue, queue_of,
@@ -69,8 +69,8 @@ pub struct WorkerConfig {
     /// How many calls a second the carrier's account may place, over all nodes and campaigns.
     /// Default: 3.
     pub account_rate: f64,
-    /// Whether people must have agreed to be called. Default: no.
-    pub consent_required: bool,
+    /// Who must have agreed to be called, in every campaign. Default: nobody.
+    pub consent: ConsentRule,
     /// How often the worker looks for work, and at calls that go on. Default: 500 ms.
     pub poll: Duration,
     /// How often it says that it lives. Default: 15 s.
@@ -89,7 +89,7 @@ impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
             account_rate: 3.0,
-            consent_required: false,
+            consent: ConsentRule::None,
             poll: Duration::from_millis(500),
             heartbeat: Duration::from_secs(15),
             silence: Duration::from_secs(60),
@@ -104,7 +104,7 @@ impl fmt::Debug for WorkerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerConfig")
             .field("account_rate", &self.account_rate)
-            .field("consent_required", &self.consent_required)
+            .field("consent", &self.consent)
             .field("poll", &self.poll)
             .finish_non_exhaustive()
     }

@@ -94,7 +94,7 @@ impl Inner {
         };
         let held = claim.insert(held).clone();
         // Much may have been said meanwhile.
-        let rules = campaign.plan.rules(self.config.consent_required);
+        let rules = campaign.plan.rules(self.config.consent);
         let asked = self
             .desk
             .gate
@@ -140,7 +140,7 @@ impl Inner {
         turn: &Stored<Waiting>,
         lead: &Lead,
     ) -> Result<bool, ProviderError> {
-        let rules = campaign.plan.rules(self.config.consent_required);
+        let rules = campaign.plan.rules(self.config.consent);
         let (phone, name) = (&turn.value.phone, Some(campaign.id.as_str()));
         let decided = self
             .desk

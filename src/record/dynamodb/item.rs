@@ -17,7 +17,7 @@ pub(super) use crate::transcript::dynamodb::item::{key, lines, part_key};
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// What a record is read from, besides its lines.
-pub(super) const FIELDS: [&str; 21] = [
+pub(super) const FIELDS: [&str; 22] = [
     "call_uuid",
     "phone_number",
     "direction",
@@ -26,6 +26,7 @@ pub(super) const FIELDS: [&str; 21] = [
     "start_time",
     "end_time",
     "duration_seconds",
+    "transfer",
     "usage",
     "cost_usd",
     "owner_alias",
@@ -70,6 +71,7 @@ pub(super) fn read(item: &Item) -> Result<CallRecord, Unreadable> {
         record.duration = get_number(item, "duration_seconds")?
             .map(|length| Duration::try_from_secs_f64(length).map_err(|_| "duration_seconds"))
             .transpose()?;
+        record.transfer = get_word(item, "transfer")?;
         record.usage = usage(item)?;
         record.cost_usd = get_number(item, "cost_usd")?;
         record.owner = get_text(item, "owner_alias")?.map(str::to_owned);

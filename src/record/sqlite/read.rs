@@ -113,7 +113,7 @@ impl Conditions {
     }
 }
 
-/// Sums by group, status and outcome in one go; the groups are put together here.
+/// Sums by group, status, outcome and direction in one go; the groups are put together here.
 pub(super) fn totals(file: &Connection, span: Span, by: GroupBy) -> Result<TotalsPage, Failure> {
     let group = match by {
         GroupBy::All => "'all'",
@@ -122,14 +122,14 @@ pub(super) fn totals(file: &Connection, span: Span, by: GroupBy) -> Result<Total
         GroupBy::Owner => "ifnull(owner_alias, '')",
     };
     let select = format!(
-        "SELECT {group} AS kind, status, outcome, count(*) AS calls,
+        "SELECT {group} AS kind, status, outcome, direction, count(*) AS calls,
             total(duration_seconds) AS seconds, total(cost_usd) AS cost_usd,
             ifnull(sum(reply_count), 0) AS replies,
             total(reply_count * reply_latency_ms) AS latency_ms,
             ifnull(max(reply_latency_max_ms), 0.0) AS longest_ms,
             sum(input_speech_tokens) AS input_speech, sum(input_text_tokens) AS input_text,
             sum(output_speech_tokens) AS output_speech, sum(output_text_tokens) AS output_text
-        FROM calls WHERE id >= ?1 AND id < ?2 GROUP BY kind, status, outcome"
+        FROM calls WHERE id >= ?1 AND id < ?2 GROUP BY kind, status, outcome, direction"
     );
     let mut select = file.prepare_cached(&select)?;
     let from = schema::first_number_from(span.from);
@@ -145,6 +145,8 @@ pub(super) fn totals(file: &Connection, span: Span, by: GroupBy) -> Result<Total
         totals.talked += positive(row.get("seconds")?);
         let status: String = row.get("status")?;
         *totals.statuses.entry(status).or_default() += calls;
+        let direction: String = row.get("direction")?;
+        *totals.directions.entry(direction).or_default() += calls;
         if let Some(outcome) = row.get::<_, Option<String>>("outcome")? {
             *totals.outcomes.entry(outcome).or_default() += calls;
         }

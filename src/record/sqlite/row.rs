@@ -21,9 +21,9 @@ use crate::{
 /// The columns that [`read`] reads, for a `SELECT`.
 pub(super) const COLUMNS: &str = "calls.id, call_uuid, phone_number, direction, status, outcome, \
     start_time, end_time, duration_seconds, input_speech_tokens, input_text_tokens, \
-    output_speech_tokens, output_text_tokens, cost_usd, owner_alias, campaign, \
-    prompt_version, reply_count, \
-    reply_latency_ms, reply_latency_max_ms, md_file_path, alive_at, created_at, updated_at";
+    output_speech_tokens, output_text_tokens, cost_usd, owner_alias, campaign, prompt_version, \
+    reply_count, reply_latency_ms, reply_latency_max_ms, md_file_path, alive_at, created_at, \
+    updated_at, transfer";
 
 /// A record, or what is wrong with its row.
 pub(super) fn read(row: &Row<'_>) -> Result<CallRecord, Unreadable> {
@@ -41,6 +41,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<CallRecord, Unreadable> {
         record.duration = get::<Option<f64>>(row, "duration_seconds")?
             .map(|length| Duration::try_from_secs_f64(length).map_err(|_| "duration_seconds"))
             .transpose()?;
+        record.transfer = get_word(row, "transfer")?;
         record.usage = Usage {
             input_speech_tokens: get(row, "input_speech_tokens")?,
             input_text_tokens: get(row, "input_text_tokens")?,
@@ -109,6 +110,7 @@ pub(super) fn save(connection: &Connection, id: i64, record: &CallRecord) -> Res
         ":alive_at": record.alive.map(stamp),
         ":created_at": record.created.map(stamp),
         ":updated_at": record.updated.map(stamp),
+        ":transfer": record.transfer.map(|transfer| transfer.as_str()),
     })?;
     Ok(())
 }
@@ -116,14 +118,15 @@ pub(super) fn save(connection: &Connection, id: i64, record: &CallRecord) -> Res
 const SAVE: &str = "INSERT INTO calls (
         id, call_uuid, phone_number, phone, direction, status, outcome, day, start_time, end_time,
         duration_seconds, input_speech_tokens, input_text_tokens, output_speech_tokens,
-        output_text_tokens, cost_usd, owner_alias, campaign, prompt_version, reply_count, reply_latency_ms,
-        reply_latency_max_ms, md_file_path, alive_at, created_at, updated_at
+        output_text_tokens, cost_usd, owner_alias, campaign, prompt_version, reply_count,
+        reply_latency_ms, reply_latency_max_ms, md_file_path, alive_at, created_at, updated_at,
+        transfer
     ) VALUES (
         :id, :call_uuid, :phone_number, :phone, :direction, :status, :outcome, :day, :start_time,
         :end_time, :duration_seconds, :input_speech_tokens, :input_text_tokens,
         :output_speech_tokens, :output_text_tokens, :cost_usd, :owner_alias, :campaign,
-        :prompt_version, :reply_count, :reply_latency_ms, :reply_latency_max_ms, :md_file_path, :alive_at,
-        :created_at, :updated_at
+        :prompt_version, :reply_count, :reply_latency_ms, :reply_latency_max_ms, :md_file_path,
+        :alive_at, :created_at, :updated_at, :transfer
     ) ON CONFLICT (id) DO UPDATE SET
         phone_number = excluded.phone_number, phone = excluded.phone,
         direction = excluded.direction, status = excluded.status, outcome = excluded.outcome,
@@ -137,7 +140,7 @@ const SAVE: &str = "INSERT INTO calls (
         reply_count = excluded.reply_count, reply_latency_ms = excluded.reply_latency_ms,
         reply_latency_max_ms = excluded.reply_latency_max_ms,
         md_file_path = excluded.md_file_path, alive_at = excluded.alive_at,
-        updated_at = excluded.updated_at";
+        updated_at = excluded.updated_at, transfer = excluded.transfer";
 
 /// The lines behind `after`, in order.
 pub(super) fn lines(

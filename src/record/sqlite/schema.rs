@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) const SCHEMA: Schema = Schema {
     name: "calls",
-    steps: &[FIRST, SECOND],
+    steps: &[FIRST, PROMPTS, TRANSFERS],
 };
 
 /// `calls.id` grows with the start of the call, so that the order of time is the order of rows,
@@ -89,7 +89,7 @@ const FIRST: &str = "
 ";
 
 /// The version of the prompt.
-const SECOND: &str = "
+const PROMPTS: &str = "
     ALTER TABLE calls ADD COLUMN prompt_version TEXT;
     DROP VIEW call_records;
     CREATE VIEW call_records AS SELECT
@@ -108,6 +108,29 @@ const SECOND: &str = "
         ) AS usage,
         cost_usd, owner_alias, campaign, prompt_version, reply_count, reply_latency_ms, reply_latency_max_ms,
         md_file_path, alive_at, created_at, updated_at
+    FROM calls;
+";
+
+/// What came of handing callers over.
+const TRANSFERS: &str = "
+    ALTER TABLE calls ADD COLUMN transfer TEXT;
+    DROP VIEW call_records;
+    CREATE VIEW call_records AS SELECT
+        call_uuid, phone_number, direction, status, outcome, day, start_time, end_time,
+        duration_seconds,
+        (SELECT group_concat(text, char(10)) FROM (
+            SELECT text FROM utterances WHERE call = calls.id ORDER BY seq
+        )) AS transcript,
+        (SELECT json_group_array(json_object(
+            'seq', seq, 'at', at, 'speaker', speaker, 'text', text,
+            'cut', json(iif(cut, 'true', 'false'))
+        )) FROM (SELECT * FROM utterances WHERE call = calls.id ORDER BY seq)) AS utterances,
+        json_object(
+            'input_speech_tokens', input_speech_tokens, 'input_text_tokens', input_text_tokens,
+            'output_speech_tokens', output_speech_tokens, 'output_text_tokens', output_text_tokens
+        ) AS usage,
+        cost_usd, owner_alias, campaign, prompt_version, reply_count, reply_latency_ms,
+        reply_latency_max_ms, md_file_path, alive_at, created_at, updated_at, transfer
     FROM calls;
 ";
 

@@ -319,7 +319,10 @@ impl Outbox {
             // What has failed was shown already, and there is nobody who could say it.
             CallCommand::HangUp { .. } => self.hung_up = true,
             // This leg says that it has no marks, and that it can do nothing a carrier does.
-            CallCommand::Mark(_) | CallCommand::Transfer { .. } | CallCommand::SendDtmf(_) => {}
+            CallCommand::Mark(_)
+            | CallCommand::Transfer { .. }
+            | CallCommand::WarmTransfer { .. }
+            | CallCommand::SendDtmf(_) => {}
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::{Vonage, leg::Signal};
+use super::{Vonage, leg::Signal, warm};
 use crate::{
     call::{CallId, Party},
     error::ProviderErrorKind,
+    private::Private,
     telephony::{CallEvent, Keys},
 };
 
@@ -17,6 +18,8 @@ use crate::{
 pub(super) enum Act {
     /// Connect the caller with somebody else.
     Transfer(Party),
+    /// Call somebody first and tell them this, then connect the caller.
+    Introduce(Party, Private<String>),
     /// Press keys.
     Press(Keys),
 }
@@ -25,7 +28,7 @@ impl Act {
     /// What the leg reports when it comes to nothing.
     fn failed(&self, kind: ProviderErrorKind) -> CallEvent {
         match self {
-            Self::Transfer(_) => CallEvent::TransferFailed(kind),
+            Self::Transfer(_) | Self::Introduce(..) => CallEvent::TransferFailed(kind),
             Self::Press(_) => CallEvent::DtmfFailed(kind),
         }
     }
@@ -67,6 +70,12 @@ async fn perform(vonage: Vonage, id: CallId, mut acts: mpsc::Receiver<Act>) {
     while let Some(act) = acts.recv().await {
         let done = match &act {
             Act::Transfer(to) => vonage.transfer(&id, to).await.map(drop),
+            // Takes a minute; nothing else waits for it.
+            Act::Introduce(to, briefing) => {
+                let (to, briefing) = (to.clone(), briefing.clone());
+                tokio::spawn(warm::introduce(vonage.clone(), id.clone(), to, briefing));
+                Ok(())
+            }
             // Vonage writes its pause of half a second as another letter.
             Act::Press(keys) => {
                 let keys = keys.reveal().replace(',', "p");

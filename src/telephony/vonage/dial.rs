@@ -311,7 +311,7 @@ impl Drop for Asking {
 }
 
 /// Whoever is called: at a SIP address, or at a number.
-fn endpoint(to: &Party) -> Endpoint {
+pub(super) fn endpoint(to: &Party) -> Endpoint {
     let text = to.reveal();
     match text.starts_with("sip:") || text.starts_with("sips:") {
         true => SipEndpoint::uri(text).into(),
@@ -328,7 +328,7 @@ fn digits(number: &PhoneNumber) -> Party {
     clippy::needless_pass_by_value,
     reason = "the signature that `map_err` wants"
 )]
-fn invalid(error: NccoError) -> ProviderError {
+pub(super) fn invalid(error: NccoError) -> ProviderError {
     ProviderError::new("vonage", ProviderErrorKind::Invalid).with_detail(error.to_string())
 }
 

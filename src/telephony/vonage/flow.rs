@@ -1,11 +1,17 @@
 //! The call flows of an agent's calls.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use url::form_urlencoded;
 
 use super::{
     VonageConfig,
     calls::Facts,
-    ncco::{Authorization, Connect, Method, Ncco, NccoError, Talk, WebsocketEndpoint},
+    ncco::{
+        Authorization, Connect, Conversation, DtmfSettings, Input, Method, Ncco, NccoError, Talk,
+        WebsocketEndpoint,
+    },
     token,
 };
 use crate::{
@@ -72,6 +78,51 @@ pub(super) fn connect(
 pub(super) fn say(sentence: &str) -> Result<Ncco, NccoError> {
     Ncco::builder().then(Talk::new(sentence)).build()
 }
+
+/// Tells somebody who waits for them, and asks whether they take the call over. What they choose
+/// is reported to `events`, whose answer goes on from there.
+pub(super) fn introduce(briefing: &str, events: &str) -> Result<Ncco, NccoError> {
+    // In angle brackets stands what a voice would not say (Vonage NCCO reference, `talk`).
+    let plain = briefing.replace(['<', '>'], " ");
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let words: String = words.join(" ").chars().take(LONGEST_BRIEFING).collect();
+    let keys = DtmfSettings::default().time_out(CHOICE).max_digits(1);
+    Ncco::builder()
+        .then(Talk::new(format!("{words} {QUESTION}")).barge_in())
+        .then(
+            Input::dtmf()
+                .dtmf_settings(keys)
+                .event_url(events, Method::Post),
+        )
+        .build()
+}
+
+/// Joins the caller and the person who takes the call over; whoever leaves ends it for both.
+pub(super) fn join(introduction: &str) -> Result<Ncco, NccoError> {
+    Ncco::builder()
+        .then(Conversation::new(introduction).end_on_exit())
+        .build()
+}
+
+/// Where events of somebody go who is told that `caller` waits.
+pub(super) fn introduction_url(config: &VonageConfig, caller: &CallId, id: &str) -> String {
+    let base = config.public_url.trim_end_matches('/');
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair(CALLER, caller.as_str());
+    query.append_pair(INTRODUCTION, id);
+    format!("{base}/outbound/webhooks/introduction?{}", query.finish())
+}
+
+/// Keys of that address.
+pub(super) const CALLER: &str = "caller";
+pub(super) const INTRODUCTION: &str = "introduction";
+
+/// How long the person may think about it; whoever does nothing takes the call.
+const CHOICE: Duration = Duration::from_secs(5);
+/// Characters; with the question it is less than a `talk` takes.
+const LONGEST_BRIEFING: usize = 1_300;
+const QUESTION: &str =
+    "To take the call, press 1 or stay on the line. If you cannot take it now, press 2.";
 
 /// Whether every flow can be made.
 pub(super) fn check(config: &VonageConfig) -> Result<(), ProviderError> {

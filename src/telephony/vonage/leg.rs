@@ -146,8 +146,13 @@ impl LegTask {
         self.vonage.leg_ended(&self.id);
         self.signals.close();
         while let Ok(signal) = self.signals.try_recv() {
-            if let Some(attachment) = signal.into_attachment() {
-                close(attachment.connection, "the call is over");
+            match signal {
+                Signal::Report(event) => report(&self.port.events, event),
+                signal => {
+                    if let Some(attachment) = signal.into_attachment() {
+                        close(attachment.connection, "the call is over");
+                    }
+                }
             }
         }
         // Nobody listening is as good: the leg was dropped.
@@ -252,6 +257,9 @@ impl LegTask {
                         | CallCommand::Show(_),
                     ) => {}
                     Some(CallCommand::Transfer { to }) => self.acts.push(Act::Transfer(to)),
+                    Some(CallCommand::WarmTransfer { to, briefing }) => {
+                        self.acts.push(Act::Introduce(to, briefing));
+                    }
                     Some(CallCommand::SendDtmf(keys)) => self.acts.push(Act::Press(keys)),
                 },
                 () = sleep_until(deadline.into()) => return None,

@@ -29,6 +29,9 @@ pub use account::Account;
 mod acts;
 mod calls;
 
+mod introductions;
+mod warm;
+
 mod placed;
 
 mod dial;
@@ -69,6 +72,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::{
     account::Dialling,
     calls::{Calls, Facts, Place},
+    introductions::Introductions,
     leg::{Attachment, LegTask, Signal},
     placed::Placed,
     replies::Replies,
@@ -105,6 +109,7 @@ struct Inner {
     dialling: RwLock<Dialling>,
     limiter: Arc<Limiter>,
     placed: Mutex<Placed>,
+    introductions: Mutex<Introductions>,
     /// How many requests for calls were not answered yet.
     asking: watch::Sender<usize>,
     progress: broadcast::Sender<CallProgress>,
@@ -142,6 +147,7 @@ impl Vonage {
             dialling: RwLock::new(dialling),
             limiter,
             placed: Mutex::default(),
+            introductions: Mutex::default(),
             asking: watch::Sender::new(0),
             progress: broadcast::Sender::new(EVENTS),
         })))
@@ -257,6 +263,12 @@ impl Vonage {
 
     fn leg_ended(&self, call: &CallId) {
         self.calls().leg_ended(call.as_str(), clock::now());
+        self.introductions().caller_left(call);
+    }
+
+    fn introductions(&self) -> MutexGuard<'_, Introductions> {
+        let open = self.0.introductions.lock();
+        open.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the leg of a call something, as soon as it listens.

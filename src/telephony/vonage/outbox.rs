@@ -81,6 +81,10 @@ impl Outbox {
             CallCommand::Clear => self.clear(),
             CallCommand::HangUp { apologise } => self.hung_up = Some(HungUp { apologise }),
             CallCommand::Transfer { to } => self.queue.push_back(Queued::Act(Act::Transfer(to))),
+            CallCommand::WarmTransfer { to, briefing } => {
+                self.queue
+                    .push_back(Queued::Act(Act::Introduce(to, briefing)));
+            }
             CallCommand::SendDtmf(keys) => self.queue.push_back(Queued::Act(Act::Press(keys))),
             // This leg says that it shows no text.
             CallCommand::Show(_) => {}

@@ -17,6 +17,7 @@ use super::{
     leg::Signal,
     ncco::{Ncco, NccoError},
     replies::Reply,
+    warm,
     webhook::{AnswerRequest, Event, Status, StatusEvent, SubState, classify, region_base},
 };
 use crate::{
@@ -39,7 +40,7 @@ pub fn router(vonage: &Vonage) -> Router {
 }
 
 /// `GET` and `POST /webhooks/answer`, `POST /webhooks/events`, and the same below `/outbound` for
-/// calls that we place. Requests must be signed: what is not is answered 401.
+/// calls that we place, and for people whom callers are handed over to. Requests must be signed: what is not is answered 401.
 pub fn webhooks(vonage: &Vonage) -> Router {
     let answer = get(answer_inbound).post(answer_inbound);
     let answer_outbound = get(answer_outbound).post(answer_outbound);
@@ -48,6 +49,7 @@ pub fn webhooks(vonage: &Vonage) -> Router {
         .route("/outbound/webhooks/answer", answer_outbound)
         .route("/webhooks/events", post(event_inbound))
         .route("/outbound/webhooks/events", post(event_outbound))
+        .route("/outbound/webhooks/introduction", post(introduction))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(vonage.clone())
 }
@@ -55,7 +57,7 @@ pub fn webhooks(vonage: &Vonage) -> Router {
 type Body = Result<Bytes, BytesRejection>;
 
 /// A request that makes no sense (400), and why.
-struct Refusal(String);
+pub(super) struct Refusal(pub(super) String);
 
 async fn answer_inbound(
     State(vonage): State<Vonage>,
@@ -102,6 +104,18 @@ async fn event_outbound(
 ) -> Response {
     let outbound = Direction::Outbound;
     let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, outbound, body).await);
+    receive(&vonage, &uri, &headers, body, decide).await
+}
+
+/// Events of somebody who is told who waits, and what they choose.
+async fn introduction(
+    State(vonage): State<Vonage>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let query = uri.query().unwrap_or_default().to_owned();
+    let decide = async |vonage: &Vonage, body: &[u8]| warm::report(vonage, &query, body);
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
@@ -205,7 +219,7 @@ fn answer(
     }
 }
 
-fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
+pub(super) fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
     ncco.map(|ncco| Reply::Ncco(ncco.to_json()))
         .map_err(|error| {
             // The configuration was checked, so the request is to blame.
@@ -372,4 +386,4 @@ impl IntoResponse for Reply {
 /// Far more than any webhook: the longest carry the results of speech recognition.
 const MAX_BODY: usize = 64 * 1024;
 /// More than any id of Vonage; fits the metadata of a socket.
-const MAX_ID: usize = 200;
+pub(super) const MAX_ID: usize = 200;

@@ -569,6 +569,7 @@ pub async fn calls_are_summed_up<S: TranscriptSink, C: CallStore>((sink, store):
         counts(&[("completed", 2), ("in_progress", 1)])
     );
     assert_eq!(all.outcomes, counts(&[("follow_up", 1), ("scheduled", 1)]));
+    assert_eq!(all.directions, counts(&[("outbound", 3)]));
     assert_eq!(all.latency.replies, 3);
     assert_eq!(all.latency.mean.as_millis(), 500);
     assert_eq!(all.latency.longest, Duration::from_millis(900));

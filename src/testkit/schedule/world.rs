@@ -624,6 +624,7 @@ impl<'a> World<'a> {
             | Action::CallTool(..)
             | Action::CancelTool(_)
             | Action::Transfer(_)
+            | Action::WarmTransfer { .. }
             | Action::SendDtmf(_)
             | Action::Show(_)
             | Action::Publish(_) => {}

@@ -55,8 +55,15 @@ impl Call {
         self.until(|call| call.line.lock().caller.is_empty()).await
     }
 
-    /// The caller presses a key: one of `0-9`, `*`, `#`.
+    /// The person presses a key: one of `0-9`, `*`, `#`. It goes to the media socket where one is
+    /// up, otherwise to the next `input` action.
     pub fn dtmf(&self, digit: char) {
+        let mut state = self.line.lock();
+        if !state.up {
+            state.keypad.push_back(digit);
+        }
+        drop(state);
+        self.line.bump();
         self.send(&json!({"event": "websocket:dtmf", "digit": digit, "duration": 260}));
     }
 
@@ -157,6 +164,18 @@ impl Call {
                 }
             })
             .await
+    }
+
+    /// The ids of those whom the person talks with in a named conversation that has begun.
+    #[must_use]
+    pub fn talks_with(&self) -> Vec<String> {
+        self.line.carrier.rooms.others(self.uuid())
+    }
+
+    /// The named conversation that the person is in, whether or not it has begun.
+    #[must_use]
+    pub fn room(&self) -> Option<String> {
+        self.line.lock().room.clone()
     }
 
     /// The keys that the service pressed by REST requests, in order.
@@ -403,6 +422,12 @@ pub(super) struct State {
     pub(super) answered: Option<Timestamp>,
     pub(super) over: Option<Timestamp>,
     pub(super) keys: String,
+    /// The person's keys that no action has taken in.
+    pub(super) keypad: VecDeque<char>,
+    /// The named conversation that the leg is in.
+    pub(super) room: Option<String>,
+    /// Somebody has ended that conversation for all.
+    pub(super) room_over: bool,
     pub(super) steered: Vec<String>,
     pub(super) ncco: Value,
     pub(super) connections: u32,
@@ -446,6 +471,9 @@ impl Line {
                 answered: None,
                 over: None,
                 keys: String::new(),
+                keypad: VecDeque::new(),
+                room: None,
+                room_over: false,
                 steered: Vec::new(),
                 ncco: Value::Null,
                 connections: 0,

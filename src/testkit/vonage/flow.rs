@@ -3,6 +3,10 @@
 mod dial;
 pub(super) use dial::{Outbound, dial};
 
+mod keys;
+mod room;
+pub(super) use room::Rooms;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -224,6 +228,9 @@ impl Flow {
                 self.speak(text);
                 Some(carrier.options.talk)
             }
+            Action::Prompt(text) => return self.prompt(text).await,
+            Action::Keys(keys) => return Box::pin(self.take_keys(keys)).await,
+            Action::Join(join) => return Box::pin(self.join(join)).await,
             Action::Wait(duration) => Some(duration),
             Action::Away => None,
             Action::Other => return Next::Continue,
@@ -310,7 +317,15 @@ impl Flow {
         let Some(reply) = self.post(&leg.events, body).await else {
             return Next::Continue;
         };
-        if !may_replace || reply.body.is_empty() || !(200..300).contains(&reply.status) {
+        if !may_replace {
+            return Next::Continue;
+        }
+        self.replace(&reply, status)
+    }
+
+    /// Goes on as the response to an event says, where it says anything.
+    fn replace(&mut self, reply: &Reply, what: &str) -> Next {
+        if reply.body.is_empty() || !(200..300).contains(&reply.status) {
             return Next::Continue;
         }
         self.replaced += 1;
@@ -318,9 +333,9 @@ impl Flow {
             self.line.violation(Violation::Endless);
             return Next::End(CallEnd::Finished);
         }
-        if let Err(reason) = self.take(&reply) {
+        if let Err(reason) = self.take(reply) {
             self.line.violation(Violation::Webhook(format!(
-                "the response to `{status}` is neither empty nor an NCCO: {reason}"
+                "the response to `{what}` is neither empty nor an NCCO: {reason}"
             )));
         }
         Next::Continue

@@ -24,7 +24,8 @@
 //! Its REST interface is opened by [`FakeVonage::serve_rest`]: it places the calls that it is asked
 //! for, and steers those that go on.
 //!
-//! Not simulated: TLS, recordings, `stream` and `input` actions beyond the check of their fields.
+//! Not simulated: TLS, recordings, `stream` actions and speech as `input` beyond the check of their
+//! fields, and what those in a named conversation say to each other.
 
 use std::{
     collections::HashMap,
@@ -396,6 +397,8 @@ struct Carrier {
     violations: Mutex<Vec<Violation>>,
     /// Every call by the id of the phone's leg, those that are over included.
     lines: Mutex<HashMap<String, Arc<call::Line>>>,
+    /// The named conversations.
+    rooms: flow::Rooms,
 }
 
 impl Carrier {
@@ -413,6 +416,7 @@ impl Carrier {
             signer,
             violations: Mutex::new(Vec::new()),
             lines: Mutex::default(),
+            rooms: flow::Rooms::default(),
         }
     }
 

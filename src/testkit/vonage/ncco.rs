@@ -11,6 +11,12 @@ use crate::audio::SampleRate;
 pub(super) enum Action {
     /// Say a text to the caller.
     Talk(String),
+    /// The same, and stop at the first key.
+    Prompt(String),
+    /// Take in keys, report them, and go on as the answer says.
+    Keys(Keys),
+    /// Join others.
+    Join(Join),
     /// Open a media socket.
     Connect(Websocket),
     /// Do nothing for a while.
@@ -19,6 +25,26 @@ pub(super) enum Action {
     Away,
     /// Carried out without effect on media.
     Other,
+}
+
+/// An `input` action for keys (Vonage NCCO reference, `input`).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Keys {
+    /// How long to wait after the last key.
+    pub(super) time_out: Duration,
+    pub(super) most: usize,
+    pub(super) submit_on_hash: bool,
+    pub(super) event_url: Option<String>,
+}
+
+/// A named conversation (Vonage NCCO reference, `conversation`).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Join {
+    pub(super) name: String,
+    /// Whether it begins with this leg.
+    pub(super) starts: bool,
+    /// Whether it ends for all when this leg leaves.
+    pub(super) ends: bool,
 }
 
 /// The endpoint object of a media socket (Vonage NCCO reference, `connect`, type `websocket`).
@@ -125,14 +151,8 @@ impl Check {
                 self.required(name, item, "streamUrl");
                 Ok(Action::Other)
             }
-            "input" => {
-                self.input(item);
-                Ok(Action::Other)
-            }
-            "conversation" => {
-                self.required(name, item, "name");
-                Ok(Action::Away)
-            }
+            "input" => Ok(self.input(item)),
+            "conversation" => Ok(self.conversation(item)),
             "transfer" => {
                 self.required(name, item, "conversationId");
                 Ok(Action::Away)
@@ -171,7 +191,34 @@ impl Check {
             1..=1500 => {}
             long => self.fault(format!("talk.text has {long} characters, more than 1500")),
         }
-        Action::Talk(text.to_owned())
+        match item.get("bargeIn") {
+            Some(Value::Bool(true)) => Action::Prompt(text.to_owned()),
+            _ => Action::Talk(text.to_owned()),
+        }
+    }
+
+    fn conversation(&mut self, item: &Object) -> Action {
+        let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() {
+            self.fault("conversation.name is missing or empty");
+        }
+        let mut flag = |key: &str, usual: bool| match item.get(key) {
+            None => usual,
+            Some(Value::Bool(flag)) => *flag,
+            Some(_) => {
+                self.fault(format!("conversation.{key} is not a bool"));
+                usual
+            }
+        };
+        let (starts, ends) = (flag("startOnEnter", true), flag("endOnExit", false));
+        if flag("mute", false) && item.contains_key("canSpeak") {
+            self.fault("conversation.mute and conversation.canSpeak exclude each other");
+        }
+        Action::Join(Join {
+            name: name.to_owned(),
+            starts,
+            ends,
+        })
     }
 
     fn connect(&mut self, item: &Object) -> Result<Action, String> {
@@ -294,7 +341,7 @@ impl Check {
         }
     }
 
-    fn input(&mut self, item: &Object) {
+    fn input(&mut self, item: &Object) -> Action {
         let kinds: Vec<_> = match item.get("type") {
             Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
@@ -317,6 +364,19 @@ impl Check {
             self.number("input.speech", speech, "maxDuration", 1.0, 60.0);
             self.number("input.speech", speech, "sensitivity", 10.0, 100.0);
         }
+        let waits = item.get("mode").and_then(Value::as_str) != Some("asynchronous");
+        if kinds != ["dtmf"] || !waits {
+            return Action::Other;
+        }
+        let setting = |key: &str| item.get("dtmf").and_then(|dtmf| dtmf.get(key));
+        let seconds = setting("timeOut").and_then(Value::as_f64).unwrap_or(3.0);
+        let most = setting("maxDigits").and_then(Value::as_u64).unwrap_or(4);
+        Action::Keys(Keys {
+            time_out: Duration::from_secs_f64(seconds.clamp(0.0, 10.0)),
+            most: usize::try_from(most.clamp(1, 20)).unwrap_or(1),
+            submit_on_hash: setting("submitOnHash") == Some(&Value::Bool(true)),
+            event_url: first_url(item, "eventUrl"),
+        })
     }
 
     /// Keys that Vonage does not know it ignores, and the setting is silently lost.
@@ -573,6 +633,53 @@ mod tests {
         faulty("unknown action", |n| n[0]["action"] = json!("speak"));
         faulty("not an array", |n| *n = json!({"action": "talk"}));
         faulty("no action", |n| *n = json!([]));
+    }
+
+    #[test]
+    fn keys_and_rooms_are_read_with_their_usual_values() {
+        let url = "http://127.0.0.1:3000/chosen";
+        let checked = read(&json!([
+            {"action": "talk", "text": "Press 1", "bargeIn": true},
+            {"action": "input", "type": ["dtmf"], "dtmf": {"maxDigits": 1}, "eventUrl": [url]},
+            {"action": "conversation", "name": "x", "startOnEnter": false},
+        ]))
+        .unwrap();
+        assert_eq!(checked.faults, [""; 0]);
+        let keys = Keys {
+            time_out: Duration::from_secs(3),
+            most: 1,
+            submit_on_hash: false,
+            event_url: Some(url.to_owned()),
+        };
+        let join = Join {
+            name: "x".to_owned(),
+            starts: false,
+            ends: false,
+        };
+        let expected = [
+            Action::Prompt("Press 1".to_owned()),
+            Action::Keys(keys),
+            Action::Join(join),
+        ];
+        assert_eq!(checked.actions, expected);
+        for (conversation, word) in [
+            (json!({"action": "conversation"}), "name"),
+            (
+                json!({"action": "conversation", "name": "x", "endOnExit": "yes"}),
+                "endOnExit",
+            ),
+            (
+                json!({"action": "conversation", "name": "x", "mute": true, "canSpeak": []}),
+                "mute",
+            ),
+            (
+                json!({"action": "conversation", "name": "x", "music": "y"}),
+                "unknown key",
+            ),
+        ] {
+            let faults = read(&json!([conversation])).unwrap().faults;
+            assert!(faults.len() == 1 && faults[0].contains(word), "{faults:?}");
+        }
     }
 
     #[test]

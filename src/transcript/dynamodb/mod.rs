@@ -268,6 +268,9 @@ impl Inner {
         if summary.prompt_version.is_some() {
             set += ", prompt_version = :prompt";
         }
+        if summary.transfer.is_some() {
+            set += ", transfer = :transfer";
+        }
         let mut ending = self
             .dynamo
             .client()
@@ -291,6 +294,9 @@ impl Inner {
         }
         if let Some(version) = &summary.prompt_version {
             ending = ending.expression_attribute_values(":prompt", text(version));
+        }
+        if let Some(transfer) = summary.transfer {
+            ending = ending.expression_attribute_values(":transfer", text(transfer.as_str()));
         }
         let ended = ending.send().await;
         match ended.map_err(|error| failure(PROVIDER, error)) {
@@ -489,6 +495,7 @@ const LISTED: &[&str] = &[
     "day",
     "end_time",
     "duration_seconds",
+    "transfer",
     "outcome",
     "usage",
     "cost_usd",

@@ -45,6 +45,8 @@
 //! | `outcome` | string | see [`Outcome`](crate::call::Outcome) |
 //! | `start_time`, `end_time` | string | RFC 3339, UTC |
 //! | `duration_seconds` | number | to the millisecond |
+//! | `failure` | text | what the model's provider said when it failed for good; only then |
+//! | `transfer` | text | what came of handing the caller over; only where that was tried |
 //! | `utterances` | array | of `{"seq","at","speaker","text","cut"}`, in the order of `seq`; `speaker` is `Human` or `Assistant` |
 //! | `usage` | object | `input_speech_tokens`, `input_text_tokens`, `output_speech_tokens`, `output_text_tokens`; all 0 for an abandoned call |
 //! | `prompt_version` | string or null | the version of the prompt; `custom` for a call with its own; `null` where it has none |
@@ -130,6 +132,17 @@ impl FileSink {
         let inner = Arc::clone(&self.inner);
         let now = clock::wall();
         blocking(move || recover::all(&inner.dir, now)).await
+    }
+
+    /// How `call` ended, with everything that its file tells of it; `None` while it has not ended,
+    /// and for an unknown call.
+    ///
+    /// # Errors
+    ///
+    /// When the directory or the file cannot be read.
+    pub async fn ended(&self, call: &CallId) -> Result<Option<RecoveredCall>, ProviderError> {
+        let (inner, call) = (Arc::clone(&self.inner), call.clone());
+        blocking(move || Ok(inner.read(&call)?.and_then(RecoveredCall::of))).await
     }
 
     /// The Markdown file of `call`, live or not, if there is one.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{disk, error::Error, wire::Document};
 use crate::{
-    call::{CallId, CallStatus, CallSummary, Direction, Outcome},
+    call::{CallId, CallStatus, CallSummary, Direction, Outcome, TransferOutcome},
     model::Usage,
     transcript::Utterance,
 };
@@ -26,6 +26,8 @@ pub(super) fn write(
         outcome: summary.outcome,
         start_time: document.header.started,
         end_time: summary.ended,
+        transfer: summary.transfer,
+        failure: summary.failure.as_deref(),
         duration_seconds: whole_millis(summary.duration).as_secs_f64(),
         utterances: &document.lines,
         usage: summary.usage,
@@ -60,6 +62,10 @@ struct Record<'a> {
     outcome: Outcome,
     start_time: Timestamp,
     end_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transfer: Option<TransferOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
     duration_seconds: f64,
     utterances: &'a [Utterance],
     usage: Usage,

@@ -49,6 +49,21 @@ pub struct RecoveredCall {
     pub summary: CallSummary,
 }
 
+impl RecoveredCall {
+    /// What a transcript with a footer tells.
+    pub(super) fn of(document: wire::Document) -> Option<Self> {
+        let summary = document.footer?;
+        Some(Self {
+            id: document.header.call,
+            direction: document.header.direction,
+            remote: document.header.number,
+            started: document.header.started,
+            lines: document.lines,
+            summary,
+        })
+    }
+}
+
 /// Goes through all transcripts in `dir`. One that cannot be closed stops no other.
 pub(super) fn all(dir: &Path, now: Timestamp) -> Result<Vec<Recovered>, Error> {
     let paths = disk::transcripts(dir, |name| name::stem_of(name).is_some())?;
@@ -84,13 +99,9 @@ fn one(path: &Path, now: Timestamp) -> Result<Option<RecoveredCall>, Error> {
         }
     };
     record::write(path, &document, &summary)?;
-    Ok(Some(RecoveredCall {
-        id: document.header.call,
-        direction: document.header.direction,
-        remote: document.header.number,
-        started: document.header.started,
-        lines: document.lines,
-        summary,
+    Ok(RecoveredCall::of(wire::Document {
+        footer: Some(summary),
+        ..document
     }))
 }
 

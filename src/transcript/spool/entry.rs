@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audio::SampleRate,
-    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Outcome, Party, TransferOutcome},
     model::Usage,
     transcript::Utterance,
 };
@@ -72,6 +72,8 @@ pub(super) struct Closing {
     usage: Usage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prompt_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transfer: Option<TransferOutcome>,
     #[serde(default)]
     cost_usd: Option<f64>,
 }
@@ -124,6 +126,7 @@ impl From<&CallSummary> for Closing {
             duration: summary.duration,
             usage: summary.usage,
             prompt_version: summary.prompt_version.clone(),
+            transfer: summary.transfer,
             cost_usd: summary.cost_usd,
         }
     }
@@ -139,6 +142,7 @@ impl From<&Closing> for CallSummary {
         );
         summary.usage = closing.usage;
         summary.prompt_version.clone_from(&closing.prompt_version);
+        summary.transfer = closing.transfer;
         summary.cost_usd = closing.cost_usd;
         summary
     }

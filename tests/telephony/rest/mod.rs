@@ -4,6 +4,7 @@ mod dialling;
 mod errors;
 mod interface;
 mod steering;
+mod warm;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs::File, path::PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use csv::StringRecord;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use novavoice::lead::{Lead, LeadStore, PhoneNumber};
 
 /// The files.
@@ -131,11 +132,12 @@ fn lead(columns: &[String], row: &StringRecord) -> Result<Lead, String> {
             continue;
         }
         lead = match (name.as_str(), cell.to_ascii_lowercase().as_str()) {
-            ("unread_by_owner", "true" | "yes" | "1") => lead.with(name, true),
-            ("unread_by_owner", "false" | "no" | "0") => lead.with(name, false),
-            ("unread_by_owner", _) => {
-                return Err("unread_by_owner is neither true nor false".to_owned());
-            }
+            (flag @ ("unread_by_owner" | "consent"), word) => match word {
+                "true" | "yes" | "1" => lead.with(flag, true),
+                "false" | "no" | "0" => lead.with(flag, false),
+                _ => return Err(format!("{flag} is neither true nor false")),
+            },
+            ("consent_at", _) => lead.with(name, time(cell)?),
             ("version", _) => continue,
             ("attempts", digits) => {
                 let count: u64 = digits.parse().map_err(|_| "attempts is no count")?;
@@ -145,6 +147,17 @@ fn lead(columns: &[String], row: &StringRecord) -> Result<Lead, String> {
         };
     }
     Ok(lead)
+}
+
+/// A time, or the first moment of a day in UTC.
+fn time(cell: &str) -> Result<String, String> {
+    let day = || -> Option<Timestamp> {
+        let day: Date = cell.parse().ok()?;
+        Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let time = cell.parse().ok().or_else(day);
+    let time = time.map(|time: Timestamp| time.to_string());
+    time.ok_or_else(|| "consent_at is no time such as 2026-06-22T20:35:32Z, and no day".to_owned())
 }
 
 const PHONE: &str = "phone";
@@ -173,6 +186,34 @@ mod tests {
             &["2125550101", "a", "", "b", "more"],
         ] {
             assert!(lead(&columns, &row(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn consent_is_taken_in_with_its_time_and_source() {
+        let columns = ["phone", "consent", "consent_at", "consent_source"].map(str::to_owned);
+        for (cells, consent, at) in [
+            (
+                ["2125550101", "Yes", "2026-06-22", "form"],
+                true,
+                "2026-06-22T00:00:00Z",
+            ),
+            (
+                ["2125550101", "0", "2026-06-22T20:35:32Z", "letter"],
+                false,
+                "2026-06-22T20:35:32Z",
+            ),
+        ] {
+            let read = lead(&columns, &row(&cells)).expect("a lead");
+            assert_eq!(read.fields.get("consent"), Some(&consent.into()));
+            assert_eq!(read.text("consent_at"), Some(at));
+            assert_eq!(read.text("consent_source"), Some(cells[3]));
+        }
+        for wrong in [
+            ["2125550101", "perhaps", "", ""],
+            ["2125550101", "yes", "June", ""],
+        ] {
+            assert!(lead(&columns, &row(&wrong)).is_err(), "{wrong:?}");
         }
     }
 
