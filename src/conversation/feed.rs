@@ -99,17 +99,23 @@ impl Feed {
     }
 
     /// Another session takes frames from now on: what it gets first, oldest first. That is what
-    /// no session had, and the speech that the session before it had and did not answer.
+    /// no session had, and what the session before it had and did not answer: speech, and the last
+    /// moment in any case, because a detector hears a voice a moment late, and words may have begun
+    /// in it.
     pub(super) fn open(&mut self, now: Instant) -> Vec<AudioFrame> {
-        let known = if self.speech { 0 } else { self.fed };
-        let first: Vec<_> = self.kept.iter().skip(known).cloned().collect();
-        self.stats.replayed += self.fed.saturating_sub(known) as u64;
+        let first: Vec<_> = self.kept.iter().cloned().collect();
+        self.stats.replayed += self.fed as u64;
         self.stats.fed += first.len() as u64;
         self.live = true;
         self.fed = self.kept.len();
         self.covered = now;
         self.last_fed = now;
         first
+    }
+
+    /// Whether the next session gets more than the last moment.
+    pub(super) fn is_behind(&self) -> bool {
+        self.speech || self.fed < self.kept.len()
     }
 
     /// The session that took frames is lost; another one will.
@@ -299,6 +305,21 @@ mod tests {
                 .is_some()
             );
         }
+    }
+
+    /// Nova Sonic checklist 36: who begins to speak in the instant of a switch is heard from the
+    /// first sound on, though the detector does not know yet that it is speech.
+    #[test]
+    fn the_next_session_gets_the_last_moment_too() {
+        let (mut feed, config, start) = open_feed();
+        let quiet = || AudioFrame::silence(SampleRate::Hz16000);
+        for n in 0..100_u32 {
+            feed.take(start + n * FRAME, quiet(), false, &config);
+        }
+        assert!(!feed.is_behind());
+        let first = feed.open(start + 100 * FRAME);
+        assert_eq!(first.len(), PREROLL as usize);
+        assert_eq!(feed.stats.replayed, u64::from(PREROLL));
     }
 
     #[test]

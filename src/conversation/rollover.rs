@@ -202,10 +202,11 @@ impl Conversation {
     /// Gives a session that begins to talk what the one before it left open.
     pub(super) fn take_over(&mut self, in_the_middle: bool) {
         let Some(id) = self.links.open() else { return };
+        let behind = self.feed.is_behind();
         let replayed = self.feed.open(self.now);
         let words = self.feed.unanswered_text();
         let unheard = std::mem::take(&mut self.attempts.unheard);
-        if !replayed.is_empty() && !self.hears_voice() {
+        if behind && !self.hears_voice() {
             self.turn.reach(Stage::LastFrame, self.now);
         }
         self.actions
