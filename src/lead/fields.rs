@@ -102,6 +102,7 @@ pub(crate) fn checked(provider: &'static str, fields: Fields) -> Result<Fields, 
 }
 
 /// Whether a value is what a known field holds; the reason when not.
+#[cfg(any(feature = "sqlite", feature = "dynamodb"))]
 pub(crate) fn fits(field: &str, value: &Value) -> Result<(), &'static str> {
     fits_kind(kind(field), value)
 }
