@@ -49,13 +49,6 @@ pub(crate) struct Config {
     /// What is written down of calls so that they can be run again.
     pub(crate) journals: JournalSettings,
     /// What happens when the caller is silent.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "checked at the start; the idle ladder comes later"
-        )
-    )]
     pub(crate) idle: IdleSettings,
     /// Who must have agreed to be called.
     pub(crate) consent: ConsentRule,
@@ -69,8 +62,6 @@ pub(crate) struct Config {
     pub(crate) traces: Option<String>,
     /// What is logged, and how.
     pub(crate) log: LogSettings,
-    /// Settings that were given although this build has no use for them yet.
-    pub(crate) unused: Vec<&'static str>,
 }
 
 /// Which model speaks.
@@ -169,10 +160,6 @@ enum JournalChoice {
 
 /// What happens when the caller is silent. `None`: nothing, ever.
 #[derive(Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "checked at the start, see above")
-)]
 pub(crate) struct IdleSettings {
     /// Esther asks whether someone is there.
     pub(crate) nudge: Option<Duration>,
@@ -268,11 +255,6 @@ impl Config {
                 filter: read.required("RUST_LOG", parse::log_filter),
                 format: read.required("LOG_FORMAT", parse::one_of(LOG_FORMATS)),
             },
-            unused: UNUSED
-                .iter()
-                .copied()
-                .filter(|name| sources.has(name))
-                .collect(),
         };
         read.finish(config)
     }
@@ -423,9 +405,6 @@ fn exported(sources: &Sources) -> String {
     });
     given.collect()
 }
-
-/// Given in vain so far: said at the start, so that nobody waits for an effect.
-const UNUSED: [&str; 2] = ["IDLE_NUDGE_SECONDS", "IDLE_HANGUP_SECONDS"];
 
 const CONSENT_RULES: &[(&str, ConsentRule)] = &[
     ("none", ConsentRule::None),

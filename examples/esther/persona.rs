@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 use novavoice::{
     agent::Prompt,
     call::CallInfo,
-    conversation::{Answering, OnMachine},
+    conversation::{Answering, IdleConfig, OnMachine},
     lead::{Lead, PhoneNumber},
-    model::scripted::FIRST_WORDS,
+    model::scripted::EXACT_WORDS,
     outbound::Voicemail,
     prompt::{Draft, Facts, Placeholder, PromptVersion, Rendered, Texts},
 };
@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 pub(crate) use check::warnings;
 
-use crate::{stores::Acquaintance, tools};
+use crate::{config::IdleSettings, stores::Acquaintance, tools};
 
 /// Heard by a caller for whom there is no free line.
 pub(crate) const BUSY: &str = "Thank you for calling Mike Lawrence Productions. All of our lines \
@@ -147,7 +147,21 @@ fn answering(lead: Option<&Lead>, said: &Rendered) -> Answering {
 
 /// What makes Esther begin with these very words.
 pub(crate) fn opening(words: &str) -> String {
-    format!("The call is connected. {FIRST_WORDS} {words}")
+    format!("The call is connected. Open it with {EXACT_WORDS} {words}")
+}
+
+/// What Esther does about a caller who says nothing.
+pub(crate) fn idle(settings: &IdleSettings) -> IdleConfig {
+    let mut idle = IdleConfig::default();
+    (idle.nudge, idle.hang_up) = (settings.nudge, settings.hangup);
+    idle.nudge_text = format!(
+        "(The caller has said nothing for a while. Say {EXACT_WORDS} Are you still there?)"
+    );
+    idle.goodbye_text = format!(
+        "(The caller does not answer any more. Say {EXACT_WORDS} I cannot hear you any more, so I \
+         will let you go. Thank you, and goodbye.)"
+    );
+    idle
 }
 
 /// A value from outside on one line and of modest length: it is data, and must not read like
@@ -373,7 +387,7 @@ mod tests {
             prompt.instructions
         );
         let words = format!(
-            "{FIRST_WORDS} Hello Pastor {{{{host.name}}}}, is it Wednesday, December 31, 1969 at your place?"
+            "Open it with {EXACT_WORDS} Hello Pastor {{{{host.name}}}}, is it Wednesday, December 31, 1969 at your place?"
         );
         assert!(
             prompt

@@ -192,6 +192,7 @@ impl Service {
         settings.max_sessions = speech.max_sessions;
         settings.prices = speech.prices;
         settings.journals = config.journals.folder;
+        settings.conversation.idle = persona::idle(&config.idle);
         let prompts = prompts::open(&stores.state);
         let prompter = Prompter {
             prompts: prompts.clone(),

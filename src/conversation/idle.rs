@@ -74,11 +74,11 @@ impl Conversation {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if self.silence_is_meant() {
             self.caller_active();
-        } else if self.phase == Phase::Live && !self.idle.muted && self.setup.text_input {
+        } else if self.phase == Phase::Live && !self.idle.muted {
             if due(goodbye) {
                 let words = idle.goodbye_text.clone();
                 self.say_goodbye(words);
-            } else if due(nudge) && self.idle.nudges < NUDGES {
+            } else if self.setup.text_input && due(nudge) && self.idle.nudges < NUDGES {
                 self.idle.nudges += 1;
                 self.idle.quiet = now;
                 let words = idle.nudge_text.clone();
@@ -138,9 +138,12 @@ impl Conversation {
         self.tell(words);
     }
 
-    /// The agent says goodbye, and hangs up once that was heard.
+    /// The agent says goodbye, and hangs up once that was heard; without a word where the model
+    /// takes none.
     fn say_goodbye(&mut self, words: String) {
-        self.tell(words);
+        if self.setup.text_input {
+            self.tell(words);
+        }
         self.last_words(Parting::HangUp);
     }
 }

@@ -76,7 +76,13 @@ impl Sim {
     /// A call at 16 kHz on a leg with marks, whose model is opening.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let setup = Setup {
+        Self::with(config, Self::setup())
+    }
+
+    /// What a call at 16 kHz on a leg with marks is told at its beginning; assign what differs.
+    #[must_use]
+    pub fn setup() -> Setup {
+        Setup {
             rate: SampleRate::Hz16000,
             leg: LegCapabilities {
                 marks: true,
@@ -93,8 +99,7 @@ impl Sim {
             jitter: 0.0,
             filler: None,
             started: Timestamp::UNIX_EPOCH,
-        };
-        Self::with(config, setup)
+        }
     }
 
     /// A call of your own making, whose model is opening.

@@ -57,6 +57,19 @@ fn a_silent_caller_is_nudged_twice_and_then_left_with_a_goodbye() {
 }
 
 #[test]
+fn where_the_model_takes_no_text_a_silent_caller_is_left_without_a_word() {
+    let mut setup = Sim::setup();
+    setup.text_input = false;
+    let mut sim = Sim::with(ladder(), setup);
+    sim.input(Input::ModelOpened(SessionId(1)));
+    sim.run_for(89 * SECOND);
+    assert!(!sim.hung_up());
+    sim.run_for(3 * SECOND);
+    assert!(sim.hung_up());
+    assert!(sim.told().is_empty());
+}
+
+#[test]
 fn a_caller_who_says_something_starts_the_ladder_again() {
     let mut sim = Sim::opened(ladder());
     for _ in 0..20 {

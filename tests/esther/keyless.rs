@@ -15,6 +15,24 @@ const HELLO: &str = "Hello, this is Esther";
 const SECOND_LINE: &str = "Thank you.";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_says_nothing_is_asked_and_then_left_with_a_goodbye() {
+    let esther = Launch::bare()
+        .set("IDLE_NUDGE_SECONDS", "1")
+        .set("IDLE_HANGUP_SECONDS", "8")
+        .start()
+        .await;
+    let phone = Softphone::call(&esther, "", 640).await;
+    let asked = text("ASSISTANT", "Are you still there?");
+    let first = phone.until("a nudge", 0, &asked).await;
+    let second = phone.until("another", first, &asked).await;
+    let goodbye = text("ASSISTANT", "I cannot hear you any more");
+    let left = phone.until("a goodbye", second, goodbye).await;
+    phone
+        .until("the end", left, |got| matches!(got, Got::Closed(..)))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_configured_a_spoken_dialogue_is_held_and_kept() {
     let esther = Launch::bare().start().await;
     assert!(esther.address.starts_with("http://127.0.0.1:"));

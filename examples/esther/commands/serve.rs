@@ -5,10 +5,6 @@ use crate::{config::Config, service::Service, signals};
 /// Runs the service.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let stop = signals::watch();
-    if !config.unused.is_empty() {
-        let names = config.unused.join(", ");
-        tracing::warn!(names, "set, but of no use in this build yet");
-    }
     let service = Service::start(config).await?;
     // On standard error and past the logs: a filter must not hide either, and no log may keep
     // the token.

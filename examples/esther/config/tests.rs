@@ -52,7 +52,6 @@ fn nothing_given_is_a_right_configuration() {
     assert_eq!((config.max_calls, config.drain.as_secs()), (200, 120));
     assert_eq!(config.stores.calls_table, "nova-sonic-call-records");
     assert!(config.journals.folder.is_none());
-    assert!(config.unused.is_empty());
 }
 
 #[test]
@@ -188,7 +187,6 @@ fn every_setting_is_read_by_its_name() {
     assert_eq!((config.idle.nudge, config.drain), (None, Duration::ZERO));
     assert!(config.journals.folder.is_some() && config.journals.key.is_some());
     assert_eq!(config.log.format, LogFormat::Json);
-    assert_eq!(config.unused, UNUSED);
 }
 
 #[test]

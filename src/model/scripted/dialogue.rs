@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    FIRST_WORDS,
+    EXACT_WORDS,
     ear::{Ear, Heard},
     script::{Script, sentences},
     tones::speak,
@@ -139,11 +139,11 @@ impl Dialogue {
         if let Some(length) = self.ear.end_turn() {
             self.caller_said(length);
         }
-        match text.split_once(FIRST_WORDS) {
-            Some((_, words)) if self.line == 0 && !words.trim().is_empty() => {
+        match text.split_once(EXACT_WORDS) {
+            Some((_, words)) if !words.trim().is_empty() => {
                 self.interrupt();
-                self.say(&collapse_white_space(words));
-                self.line = 1 % self.script.lines().len().max(1);
+                self.say(&collapse_white_space(words.trim().trim_end_matches(')')));
+                self.line = self.line.max(1) % self.script.lines().len().max(1);
             }
             _ => self.answer(),
         }

@@ -30,8 +30,8 @@ mod tones;
 /// ends with. A turn ends after 600 ms of silence, and is reported as `[speech 1.2 s]`. The
 /// caller interrupts by speaking for 200 ms.
 ///
-/// Of texts it understands one thing: words behind [`FIRST_WORDS`] it speaks in place of its first
-/// line.
+/// Of texts it understands one thing: words behind [`EXACT_WORDS`] it speaks, at the beginning in
+/// place of its first line.
 ///
 /// Its only clock is the audio that it is sent: the same input gives the same events, however
 /// fast it comes. Replies are sent at once, faster than they play.
@@ -40,9 +40,9 @@ pub struct Scripted {
     script: Script,
 }
 
-/// What stands before the words with which a model is told to begin, to the letter. Other models
-/// understand it as it is.
-pub const FIRST_WORDS: &str = "Open it with exactly these words and no others:";
+/// What stands before words that a model is told to say to the letter; a closing parenthesis at
+/// the end is not one of them. Other models understand it as it is.
+pub const EXACT_WORDS: &str = "exactly these words and no others:";
 
 impl Scripted {
     /// A model that speaks `script`.

@@ -344,6 +344,20 @@ async fn words_from_the_text_input_also_interrupt() {
 }
 
 #[tokio::test]
+async fn exact_words_are_spoken_between_the_lines() {
+    let mut caller = Caller::call().await;
+    caller.text().await;
+    caller.is_silent(4000).await;
+    caller.story();
+    let words = format!("(Nothing is heard. Say {EXACT_WORDS} Are you there?)");
+    caller.send(ModelCommand::Text(words)).await;
+    caller.is_silent(4000).await;
+    assert_eq!(caller.story()[0], "caption 2: Are you there?");
+    caller.text().await;
+    assert_eq!(caller.story()[0], "caption 3: Two, is it?");
+}
+
+#[tokio::test]
 async fn after_its_last_line_the_script_starts_again() {
     let mut caller = Caller::call().await;
     let mut captions = Vec::new();
