@@ -20,11 +20,9 @@ use std::{
 
 use crate::{
     answer::Evidence,
-    audio::{AudioFrame, FRAME, Framer, Resampler},
+    audio::{Framer, Resampler},
     error::ProviderErrorKind,
-    model::{ModelEvent, ReplyId},
-    telephony::{CallEvent, NotTaken, Show},
-    transcript::{Speaker, collapse_white_space},
+    telephony::{CallEvent, NotTaken},
 };
 
 mod answering;
@@ -51,6 +49,7 @@ pub use vocabulary::{
 mod caller;
 mod ending;
 mod feed;
+mod from_model;
 mod hold;
 mod idle;
 mod lines;
@@ -63,6 +62,7 @@ mod reconfigure;
 mod recovery;
 mod reply;
 mod rollover;
+mod speaking;
 mod timer;
 mod tools;
 mod transfer;
@@ -75,10 +75,10 @@ use feed::Feed;
 use hold::Hold;
 use idle::Idle;
 use ledger::{Stage, TurnClock};
-use link::{Active, Links};
+use link::Links;
 use owed::Owed;
 use past::Past;
-use playout::{Out, Playout};
+use playout::Playout;
 use reconfigure::Wish;
 use recovery::Attempts;
 use reply::{Replies, ReplyKey};
@@ -295,209 +295,6 @@ impl Conversation {
         }
     }
 
-    /// The local detector may only pause: a cough must not eat a sentence.
-    fn on_voice(&mut self, voice: bool) {
-        if self.hears_voice() == voice {
-            return;
-        }
-        let since = self.voice;
-        self.voice = voice.then_some(self.now);
-        self.voice_changed = self.now;
-        self.caller_active();
-        if voice {
-            self.caller_does_not_wait();
-            self.caller.voice_started(self.now);
-            if let Some(paused) = self.playout.paused_since() {
-                // The caller goes on: only the longest pause ends this one now.
-                let longest = paused + self.config.barge_in.max_pause;
-                self.timers.set(Timer::Resume, longest);
-            } else if self.playout.is_audible(self.now) {
-                self.suspect_barge_in();
-            }
-        } else {
-            self.caller.voice_stopped(self.now);
-            self.open_turn();
-            self.owe_answer_to_speech(since);
-            self.timers.stop(Timer::BargeIn);
-            if self.playout.is_paused() {
-                self.timers
-                    .set(Timer::Resume, self.now + self.config.barge_in.confirm);
-            }
-        }
-        self.hold.hear(self.now, voice);
-        self.on_evidence(Evidence::Voice(voice));
-    }
-
-    /// Both speak. A detector that has been wrong must be sure for longer each time: on a line
-    /// with an echo the agent would interrupt itself for ever.
-    fn suspect_barge_in(&mut self) {
-        let barge_in = &self.config.barge_in;
-        if barge_in.local {
-            let sure = barge_in.min * (1 << self.mistrust.min(MAX_MISTRUST));
-            self.timers.set(Timer::BargeIn, self.now + sure);
-        }
-    }
-
-    fn on_model_opened(&mut self, session: SessionId) {
-        if !self.is_going_on() {
-            return;
-        }
-        if self.links.is_active(session) {
-            self.on_active_opened();
-        } else if self.links.is_standby(session) {
-            self.on_standby_opened();
-        }
-    }
-
-    /// A session that was left may still have text for what it said; nobody hears the rest.
-    fn on_old_model(&mut self, session: SessionId, event: ModelEvent) {
-        if let ModelEvent::Usage(usage) = event {
-            // Whoever counted it, and however late: it will be paid for.
-            self.stats.usage += usage;
-            return;
-        }
-        if !self.links.is_closing(session) {
-            return;
-        }
-        match event {
-            ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(session, &text);
-                self.commit(false);
-            }
-            ModelEvent::Caption(_, text) => self.replies.unheard_caption(&text),
-            // While the call goes on, the session that followed hears these words again.
-            ModelEvent::CallerSaid(text) if !self.is_going_on() => self.on_caller_said(&text),
-            _ => {}
-        }
-    }
-
-    fn on_model_ended(&mut self, session: SessionId, error: Option<ProviderErrorKind>) {
-        if self.links.is_active(session) {
-            if self.is_going_on() {
-                return self.on_active_lost(error);
-            }
-            self.links.active = Active::Lost;
-        } else if self.links.is_standby(session) {
-            self.on_standby_ended(session, error.as_ref());
-        } else {
-            self.links.closed(session);
-            self.schedule_rollover();
-        }
-        self.finish_when_closed();
-    }
-
-    fn on_model(&mut self, session: SessionId, event: ModelEvent) {
-        self.on_sign_of_life();
-        match event {
-            // The local detector is earlier, where it hears anything.
-            ModelEvent::SpeechStarted if self.hears_voice() => {}
-            ModelEvent::SpeechStarted => {
-                self.caller.voice_started(self.now);
-                self.caller.voice_stopped(self.now);
-            }
-            ModelEvent::CallerSaid(text) => self.on_caller_said(&text),
-            ModelEvent::Caption(reply, text) => self.on_caption(session, reply, &text),
-            ModelEvent::Audio(reply, audio) => self.on_reply_audio(session, reply, audio),
-            ModelEvent::AgentSaid(text) => {
-                self.replies.final_text(session, &text);
-                self.commit(false);
-            }
-            ModelEvent::Interrupted => self.cut(),
-            ModelEvent::ReplyEnded(reply) => self.on_reply_ended(session, reply),
-            ModelEvent::Usage(usage) => self.stats.usage += usage,
-            ModelEvent::ToolCall(call) => self.on_tool_call(session, call),
-        }
-    }
-
-    fn on_caller_said(&mut self, text: &str) {
-        let text = collapse_white_space(text);
-        if text.is_empty() {
-            return;
-        }
-        // The model understood words while playout was paused for a voice: it was one.
-        if self.playout.is_paused() {
-            self.cut();
-        }
-        self.turn.reach(Stage::CallerText, self.now);
-        self.caption(Speaker::Caller, text.clone());
-        self.caller.said(self.now, &text);
-        self.feed.understood(&text, self.hears_voice());
-        self.caller_active();
-        self.timers
-            .set(Timer::CallerText, self.now + self.config.caller_text_wait);
-        self.awaits_reply = self.is_going_on();
-        self.owe_answer();
-        self.tools.caller_said();
-        self.refresh();
-        self.on_hold_words(&text);
-        self.on_evidence(Evidence::Text(text));
-    }
-
-    fn on_caption(&mut self, session: SessionId, reply: ReplyId, text: &str) {
-        let Some(key) = self.reply(session, reply) else {
-            return self.replies.unheard_caption(text);
-        };
-        self.turn.reach(Stage::FirstText, self.now);
-        self.tools.replied();
-        self.replies.caption(key, text);
-        self.caption(Speaker::Agent, collapse_white_space(text));
-    }
-
-    fn on_reply_audio(&mut self, session: SessionId, reply: ReplyId, audio: AudioFrame) {
-        let Some(key) = self.reply(session, reply) else {
-            return;
-        };
-        self.turn.reach(Stage::FirstAudio, self.now);
-        self.awaits_reply = false;
-        self.answer_comes();
-        let was_silent = !self.playout.is_audible(self.now);
-        let audio = self.at_leg_rate(audio);
-        let length = audio.duration();
-        self.replies.audio(key, length);
-        let rate = self.setup.rate;
-        if self
-            .framer
-            .as_ref()
-            .is_none_or(|(current, ..)| *current != key)
-        {
-            self.flush_framer();
-            self.framer = Some((key, Framer::new(rate), Duration::ZERO));
-            self.actions.extend(
-                self.setup
-                    .leg
-                    .text
-                    .then_some(Action::Show(Show::ReplyStarted)),
-            );
-        }
-        if let Some((_, framer, upto)) = &mut self.framer {
-            framer.push(audio.into_pcm());
-            while let Some(frame) = framer.pop() {
-                *upto += FRAME;
-                self.playout.push(key, *upto, frame);
-            }
-        }
-        self.pump();
-        // A voice that was there long before is a noise: it would hold back every reply.
-        let longest = self.config.barge_in.max_pause;
-        let speaks = self.voice.is_some_and(|since| self.now < since + longest);
-        if speaks && was_silent && self.playout.is_audible(self.now) {
-            self.suspect_barge_in();
-        }
-    }
-
-    fn on_reply_ended(&mut self, session: SessionId, reply: ReplyId) {
-        let Some(key) = self.reply(session, reply) else {
-            return;
-        };
-        self.awaits_reply = false;
-        self.answer_comes();
-        self.flush_framer();
-        let length = self.replies.end(key);
-        self.playout.push_mark(key, length);
-        self.pump();
-        self.on_heard();
-    }
-
     fn on_command(&mut self, command: Command) {
         match command {
             Command::HangUp if self.phase == Phase::Live => self.last_words(Parting::HangUp),
@@ -621,134 +418,11 @@ impl Conversation {
         }
     }
 
-    /// Sends what the lead has room for.
-    fn pump(&mut self) {
-        let now = self.now;
-        while let Some(out) = self.playout.next(now) {
-            match out {
-                Out::Frame(key, frame) => {
-                    self.turn.reach(Stage::FirstFrame, now);
-                    self.replies.sent(key, now);
-                    self.commit_caller();
-                    self.actions.push_back(Action::Play(frame));
-                }
-                Out::Mark(mark) => self.actions.push_back(Action::Mark(mark)),
-            }
-        }
-        match self.playout.due(now) {
-            Some(due) => self.timers.set(Timer::Playout, due),
-            None => self.timers.stop(Timer::Playout),
-        }
-        self.schedule_heard();
-        self.refresh();
-    }
-
-    /// The caller has heard more: close the replies that are through.
-    fn on_heard(&mut self) {
-        let now = self.now;
-        self.playout.settle(now);
-        let closed = self
-            .replies
-            .heard(now, self.playout.heard(), self.all_is_heard());
-        if closed > 0 {
-            if self.setup.leg.text {
-                self.actions
-                    .push_back(Action::Show(Show::ReplyEnded { interrupted: false }));
-            }
-            self.close_turn(false);
-            self.commit(false);
-        }
-        self.schedule_heard();
-        self.refresh();
-        self.end_after_last_words();
-    }
-
-    /// Whether everything that came of the model was heard, the beginning of a frame that waits for
-    /// its other half included.
-    fn all_is_heard(&self) -> bool {
-        let waits = |framer: &Framer| framer.pending_bytes() > 0;
-        let begun = self
-            .framer
-            .as_ref()
-            .is_some_and(|(_, framer, _)| waits(framer));
-        self.playout.is_empty() && !self.playout.is_paused() && !begun
-    }
-
-    fn on_marks_overdue(&mut self) {
-        let overdue = self
-            .playout
-            .drained_at()
-            .is_some_and(|end| end + self.config.mark_overdue <= self.now);
-        if overdue && self.playout.awaits_marks() {
-            self.playout.give_up_marks();
-        }
-    }
-
-    /// Wakes when the last frame ends, which is when the agent falls silent, and once more when
-    /// the carrier's word for it is overdue. What is paused waits for [`Timer::Resume`] instead.
-    fn schedule_heard(&mut self) {
-        let end = self.playout.drained_at();
-        let Some(end) = end.filter(|_| !self.playout.is_paused()) else {
-            return self.timers.stop(Timer::Heard);
-        };
-        if end > self.now {
-            self.timers.set(Timer::Heard, end);
-        } else if self.playout.is_empty() {
-            self.timers.stop(Timer::Heard);
-        } else {
-            let overdue = end + self.config.mark_overdue;
-            let soon = self.now + Duration::from_millis(1);
-            self.timers.set(Timer::Heard, overdue.max(soon));
-        }
-    }
-
     fn schedule_fill(&mut self) {
         match self.feed.fill_at(&self.config) {
             Some(at) if self.links.open().is_some() => self.timers.set(Timer::Fill, at),
             Some(_) | None => self.timers.stop(Timer::Fill),
         }
-    }
-
-    /// Somebody speaks over the agent, perhaps.
-    fn pause(&mut self) {
-        self.playout.pause(self.now);
-        self.actions.push_back(Action::ClearPlayback);
-        self.timers.stop(Timer::Playout);
-        self.timers
-            .set(Timer::Resume, self.now + self.config.barge_in.max_pause);
-        self.refresh();
-    }
-
-    /// The caller speaks over the agent: stop at once, and remember only what was heard.
-    fn cut(&mut self) {
-        let paused = self.playout.is_paused();
-        let with_carrier = self.playout.cut(self.now);
-        self.timers.stop(Timer::BargeIn);
-        self.timers.stop(Timer::Resume);
-        self.timers.stop(Timer::Playout);
-        self.framer = None;
-        self.replies.heard(self.now, self.playout.heard(), false);
-        let cut = self.replies.cut(self.now);
-        // A pause has cleared the carrier already.
-        if with_carrier && !paused {
-            self.actions.push_back(Action::ClearPlayback);
-        }
-        if cut > 0 {
-            self.mistrust = 0;
-            self.stats.interruptions += cut as u64;
-            if self.setup.leg.text {
-                self.actions
-                    .push_back(Action::Show(Show::ReplyEnded { interrupted: true }));
-            }
-            self.close_turn(true);
-        }
-        if matches!(self.phase, Phase::LastWords(_)) {
-            self.allow_last_words();
-        }
-        self.interrupt_tools();
-        self.schedule_heard();
-        self.commit(false);
-        self.refresh();
     }
 
     fn tell(&mut self, text: String) {
@@ -783,56 +457,6 @@ impl Conversation {
         }
     }
 
-    fn caption(&mut self, speaker: Speaker, text: String) {
-        if self.setup.leg.text {
-            self.actions.push_back(Action::Show(Show::Text {
-                speaker,
-                text: text.clone(),
-            }));
-        }
-        self.actions
-            .push_back(Action::Publish(Notice::Caption { speaker, text }));
-    }
-
-    /// The reply that the model names so, unless nobody may hear it any more. A new one while
-    /// playout is paused means that the model has taken the caller's turn.
-    fn reply(&mut self, session: SessionId, reply: ReplyId) -> Option<ReplyKey> {
-        if !self.is_going_on() {
-            return None;
-        }
-        let new = self.replies.is_new(session, reply);
-        if new && self.playout.is_paused() {
-            self.cut();
-        }
-        let key = self.replies.key(session, reply)?;
-        if new {
-            self.feed.answered(self.hears_voice());
-            // Something came of it.
-            self.timers.stop(Timer::LastChance);
-        }
-        Some(key)
-    }
-
-    /// Pads and queues what is left of the reply whose audio came last.
-    fn flush_framer(&mut self) {
-        if let Some((key, mut framer, upto)) = self.framer.take()
-            && let Some(frame) = framer.flush()
-        {
-            self.playout.push(key, upto + FRAME, frame);
-        }
-    }
-
-    fn at_leg_rate(&mut self, audio: AudioFrame) -> AudioFrame {
-        let rate = self.setup.rate;
-        if audio.rate() == rate {
-            return audio;
-        }
-        let from = audio.rate();
-        self.resampler
-            .get_or_insert_with(|| Resampler::new(from, rate))
-            .resample(&audio)
-    }
-
     /// Derives the state, and tells observers when it changed.
     fn refresh(&mut self) {
         let new = if !self.has_opened {
@@ -853,9 +477,6 @@ impl Conversation {
         }
     }
 }
-
-/// Sixteen times [`BargeIn::min`]: longer than an echo lasts without a gap.
-const MAX_MISTRUST: u32 = 4;
 
 /// Text in bytes that may wait for a session: far more than anybody says in the seconds that it
 /// takes, far less than a model refuses.
