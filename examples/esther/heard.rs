@@ -1,50 +1,63 @@
-//! What the carrier tells one node of a call that concerns another: kept where all nodes find it.
-//! Webhooks go to any node, while a call's media, and whoever placed it, are at one.
+//! What the carrier tells one node of a call that concerns another: kept where all nodes find it,
+//! before the carrier hears that it was taken. Webhooks go to any node, while a call's media, and
+//! whoever placed it, are at one; and the node that is told may die.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use novavoice::{
-    ProviderError,
+    ProviderError, ProviderErrorKind,
     agent::{AgentEvent, AgentHandle, EventKind},
     call::{CallId, Direction},
     state::{Key, StateStore, Write},
-    telephony::vonage::Vonage,
+    telephony::vonage::{
+        EventKeeper, Vonage,
+        webhook::{Detail, Status, StatusEvent},
+    },
 };
 use serde_json::{Value, json};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     task::{AbortHandle, JoinSet},
+    time::timeout,
 };
 
 use crate::clock::wall;
 
-/// What there is to hear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// Machine detection says who answered.
-    Answered { machine: bool },
-    /// The number itself leads nowhere.
-    BadNumber,
+/// Keeps who answered, and which numbers lead nowhere.
+#[derive(Debug)]
+pub(crate) struct Hearsay(pub(crate) Arc<dyn StateStore>);
+
+#[async_trait]
+impl EventKeeper for Hearsay {
+    async fn keep(&self, event: &StatusEvent) -> Result<(), ProviderError> {
+        let Some((what, value)) = heard(event) else {
+            return Ok(());
+        };
+        let Some(call) = event.about.leg.as_ref().filter(|_| !event.is_websocket()) else {
+            return Ok(());
+        };
+        let now = wall();
+        let until = now.checked_add(KEPT).unwrap_or(now);
+        let kept = Write::to(key(call, what)).set(value).expires(until);
+        let kept = timeout(PATIENCE, self.0.apply(vec![kept], now)).await;
+        kept.unwrap_or_else(|_| {
+            let silent = ProviderErrorKind::Unavailable;
+            Err(ProviderError::new("esther", silent).with_detail("the store does not answer"))
+        })
+    }
 }
 
-/// Keeps it.
-///
-/// # Errors
-///
-/// When it could not be kept.
-pub(crate) async fn tell(
-    state: &dyn StateStore,
-    call: &CallId,
-    heard: Heard,
-) -> Result<(), ProviderError> {
-    let (what, value) = match heard {
-        Heard::Answered { machine } => (ANSWERED, json!({ "machine": machine })),
-        Heard::BadNumber => (BAD_NUMBER, json!(true)),
-    };
-    let now = wall();
-    let until = now.checked_add(KEPT).unwrap_or(now);
-    let kept = Write::to(key(call, what)).set(value).expires(until);
-    state.apply(vec![kept], now).await
+/// What there is to hear of an event.
+fn heard(event: &StatusEvent) -> Option<(&'static str, Value)> {
+    match event.status {
+        Status::Human => Some((ANSWERED, json!({ "machine": false }))),
+        Status::Machine => Some((ANSWERED, json!({ "machine": true }))),
+        _ if event.detail.as_ref().is_some_and(Detail::is_bad_number) => {
+            Some((BAD_NUMBER, json!(true)))
+        }
+        _ => None,
+    }
 }
 
 /// Whether the carrier called the number of a call bad, on any node.
@@ -98,7 +111,7 @@ pub(crate) async fn listen(
 
 async fn ask(state: Arc<dyn StateStore>, vonage: Vonage, call: CallId) {
     let key = key(&call, ANSWERED);
-    for _ in 0..ASKED {
+    for asked in 0_u32.. {
         match state.get(&key, wall()).await {
             Ok(Some(record)) => {
                 let machine = record.value["machine"] == Value::Bool(true);
@@ -107,7 +120,7 @@ async fn ask(state: Arc<dyn StateStore>, vonage: Vonage, call: CallId) {
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "who answered cannot be looked up"),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(if asked < OFTEN { PAUSE } else { LONG_PAUSE }).await;
     }
 }
 
@@ -120,6 +133,10 @@ const BAD_NUMBER: &str = "bad-number";
 
 /// An attempt is settled long before.
 const KEPT: Duration = Duration::from_secs(900);
-/// Together half a minute: machine detection has made up its mind by then.
-const ASKED: u32 = 60;
+/// Half a minute long: machine detection has nearly always made up its mind by then.
+const OFTEN: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
+/// Then until the call ends.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+/// The carrier waits a second or more for an answer to an event (Vonage: webhook timeouts).
+const PATIENCE: Duration = Duration::from_millis(800);

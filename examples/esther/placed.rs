@@ -5,18 +5,15 @@ use std::sync::Arc;
 
 use novavoice::{
     ProviderError,
-    agent::AgentHandle,
     audio::SampleRate,
-    call::{CallId, CallInfo, CallStatus, CallSummary, Direction},
+    call::{CallInfo, CallStatus, CallSummary, Direction},
     record::{CallNote, CallStore},
-    state::StateStore,
     telephony::{CallProgress, PlacedEnd, Progress},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     calls::Calls,
-    heard::{self, Heard},
     stores::{Results, Write},
 };
 
@@ -25,9 +22,6 @@ use crate::{
 pub(crate) struct Placed {
     pub(crate) calls: Calls,
     pub(crate) store: Arc<dyn CallStore>,
-    /// Where other nodes hear of what concerns them.
-    pub(crate) state: Arc<dyn StateStore>,
-    pub(crate) agent: AgentHandle,
     /// Where the leads of calls are told that never reached an agent.
     pub(crate) results: Results,
 }
@@ -50,10 +44,6 @@ impl Placed {
         self.calls.placed(&step.call, remote, local, step.at);
         let kept = match &step.step {
             Progress::Placed => self.store.note(&step.call, &begun(step)).await,
-            Progress::AnsweredBy { machine } if !self.is_here(&step.call) => {
-                let heard = Heard::Answered { machine: *machine };
-                heard::tell(&*self.state, &step.call, heard).await
-            }
             Progress::Ended(end) => self.ended(step, end).await,
             _ => return,
         };
@@ -67,10 +57,6 @@ impl Placed {
     }
 
     async fn ended(&self, step: &CallProgress, end: &PlacedEnd) -> Result<(), ProviderError> {
-        if end.bad_number {
-            // First: whoever sees the end asks for it.
-            heard::tell(&*self.state, &step.call, Heard::BadNumber).await?;
-        }
         if !self.calls.is_waiting(&step.call) {
             return Ok(());
         }
@@ -79,11 +65,6 @@ impl Placed {
             self.results.submit(unreached(step, end));
         }
         Ok(())
-    }
-
-    fn is_here(&self, call: &CallId) -> bool {
-        let calls = self.agent.calls();
-        calls.iter().any(|live| live.info.id == *call)
     }
 }
 

@@ -23,7 +23,7 @@ use novavoice::{
         browser::{Browser, BrowserConfig},
         channel::{ChannelTokens, SpentInState},
         socket::{self, SocketConfig, Sockets},
-        vonage::{self, Liveness, Vonage, VonageConfig},
+        vonage::{self, LimitInState, Liveness, Vonage, VonageConfig},
     },
     transcript::FanOut,
 };
@@ -39,7 +39,7 @@ use crate::{
     config::{self, Config},
     follow::Follower,
     gate::Gate,
-    heard,
+    heard::{self, Hearsay},
     http::{self, Access, App, Readiness},
     metrics::Metrics,
     office::Office,
@@ -177,8 +177,12 @@ impl Service {
         settings.allow_unsigned = takes_unsigned(&config, local);
         settings.tokens = tokens.clone();
         settings.admission = gate.admission();
+        settings.keeper = Some(Arc::new(Hearsay(Arc::clone(&stores.state))));
         if stores.are_shared() {
             settings.liveness = liveness(&stores);
+            let requests = settings.account.limits.requests;
+            let limit = LimitInState::new(Arc::clone(&stores.state), requests);
+            settings.shared_limit = Some(Arc::new(limit));
         }
         persona::BUSY.clone_into(&mut settings.busy_message);
         persona::APOLOGY.clone_into(&mut settings.apology);
@@ -298,8 +302,6 @@ impl Service {
         let placed = Placed {
             calls: self.follower.calls.clone(),
             store: Arc::clone(&self.stores.calls),
-            state: Arc::clone(&self.stores.state),
-            agent: handle.clone(),
             results: self.follower.results.clone(),
         };
         let placed = tokio::spawn(placed.follow(self.vonage.progress()));

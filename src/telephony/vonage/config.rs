@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 
 use super::{
-    Account,
+    Account, EventKeeper, SharedLimit,
     signature::{Verifier, VerifierConfig},
 };
 use crate::{
@@ -55,6 +55,10 @@ pub struct VonageConfig {
     /// Asked about calls that this node does not know, when their socket is lost. Default: they
     /// are live, since a service of one node forgets a call only by dying.
     pub liveness: Liveness,
+    /// How several nodes keep the account's limit of requests together. Default: each on its own.
+    pub shared_limit: Option<Arc<dyn SharedLimit>>,
+    /// Where events of placed calls are kept for other nodes. Default: nowhere.
+    pub keeper: Option<Arc<dyn EventKeeper>>,
 }
 
 impl VonageConfig {
@@ -88,6 +92,8 @@ impl Default for VonageConfig {
             reconnect_grace: Duration::from_secs(2),
             reconnect_patience: Duration::from_secs(10),
             liveness: Liveness::default(),
+            shared_limit: None,
+            keeper: None,
         }
     }
 }

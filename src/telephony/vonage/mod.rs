@@ -21,6 +21,9 @@ pub use config::{Credentials, Liveness, VonageConfig};
 mod router;
 pub use router::{router, webhooks};
 
+mod nodes;
+pub use nodes::{EventKeeper, LimitInState, SharedLimit};
+
 mod replies;
 
 mod account;
@@ -132,7 +135,8 @@ impl Vonage {
         flow::check(&config)?;
         let credentials = config.credentials.clone();
         let (events, _) = broadcast::channel(EVENTS);
-        let limiter = Arc::new(Limiter::new(config.account.limits));
+        let limiter = Limiter::new(config.account.limits).shared(config.shared_limit.clone());
+        let limiter = Arc::new(limiter);
         let dialling = Dialling::of(config.account.clone(), Arc::clone(&limiter));
         Ok(Self(Arc::new(Inner {
             trust: RwLock::new(Trust {

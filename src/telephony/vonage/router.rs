@@ -24,6 +24,7 @@ use crate::{
     answer::CarrierVerdict,
     call::{CallId, Direction},
     clock,
+    error::ProviderError,
     telephony::{
         problem::problem,
         socket::{self, SocketConfig, Sockets},
@@ -56,8 +57,13 @@ pub fn webhooks(vonage: &Vonage) -> Router {
 
 type Body = Result<Bytes, BytesRejection>;
 
-/// A request that makes no sense (400), and why.
-pub(super) struct Refusal(pub(super) String);
+/// Why a request is not taken.
+pub(super) enum Refusal {
+    /// It makes no sense (400), and why.
+    Senseless(String),
+    /// It shall be sent once more (503).
+    Again(ProviderError),
+}
 
 async fn answer_inbound(
     State(vonage): State<Vonage>,
@@ -103,7 +109,12 @@ async fn event_outbound(
     body: Body,
 ) -> Response {
     let outbound = Direction::Outbound;
-    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, outbound, body).await);
+    let decide = async |vonage: &Vonage, body: &[u8]| {
+        // First: whoever sees what the event brings about may ask for it.
+        let kept = keep(vonage, body).await;
+        let reply = report(vonage, outbound, body).await;
+        kept.map(|()| reply)
+    };
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
@@ -167,7 +178,12 @@ async fn receive(
             }
             reply.into_response()
         }
-        Err(Refusal(detail)) => problem(StatusCode::BAD_REQUEST, &detail),
+        Err(Refusal::Senseless(detail)) => problem(StatusCode::BAD_REQUEST, &detail),
+        Err(Refusal::Again(error)) => {
+            tracing::warn!(%error, "an event could not be kept: it shall come once more");
+            let detail = "what the event says could not be kept; send it again";
+            problem(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
     }
 }
 
@@ -183,9 +199,11 @@ fn answer(
         true => AnswerRequest::from_json(body),
         false => AnswerRequest::from_query(uri.query().unwrap_or_default()),
     };
-    let request = request.map_err(|error| Refusal(error.to_string()))?;
+    let request = request.map_err(|error| Refusal::Senseless(error.to_string()))?;
     if request.uuid.as_str().len() > MAX_ID {
-        return Err(Refusal("the id of the call is too long".to_owned()));
+        return Err(Refusal::Senseless(
+            "the id of the call is too long".to_owned(),
+        ));
     }
     if let Some(fallback) = &request.fallback {
         let reason = fallback.reason.as_deref().unwrap_or_default();
@@ -223,7 +241,7 @@ pub(super) fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
     ncco.map(|ncco| Reply::Ncco(ncco.to_json()))
         .map_err(|error| {
             // The configuration was checked, so the request is to blame.
-            Refusal(error.to_string())
+            Refusal::Senseless(error.to_string())
         })
 }
 
@@ -251,6 +269,17 @@ async fn report(vonage: &Vonage, direction: Direction, body: &[u8]) -> Reply {
     // Nobody may be listening, and that is fine.
     let _ = vonage.0.events.send(event.into());
     reply
+}
+
+/// Keeps what the nodes must know that do not get this event.
+async fn keep(vonage: &Vonage, body: &[u8]) -> Result<(), Refusal> {
+    let Some(keeper) = &vonage.config().keeper else {
+        return Ok(());
+    };
+    match classify(body) {
+        Event::Status(status) => keeper.keep(&status).await.map_err(Refusal::Again),
+        _ => Ok(()),
+    }
 }
 
 async fn happened(vonage: &Vonage, event: &StatusEvent) -> Reply {

@@ -245,7 +245,9 @@ pub(super) fn report(vonage: &Vonage, query: &str, body: &[u8]) -> Result<Reply,
     let id = named(flow::INTRODUCTION).filter(short);
     let caller = named(flow::CALLER).filter(short);
     let (Some(id), Some(caller)) = (id, caller) else {
-        return Err(Refusal("the address names no introduction".to_owned()));
+        return Err(Refusal::Senseless(
+            "the address names no introduction".to_owned(),
+        ));
     };
     match classify(body) {
         Event::Status(event) => {

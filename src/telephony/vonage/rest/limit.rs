@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::super::SharedLimit;
 use crate::clock;
 
 /// What an account may do in any one second (Vonage "CPS limit" and API reference).
@@ -77,12 +78,13 @@ impl Bucket {
     }
 }
 
-/// Both limits of one account on this node.
+/// Both limits of one account: on this node and, for requests, over all that share it.
 #[derive(Debug)]
 pub(in super::super) struct Limiter {
     limits: RateLimits,
     calls: Mutex<Bucket>,
     requests: Mutex<Bucket>,
+    elsewhere: Option<Arc<dyn SharedLimit>>,
 }
 
 impl Limiter {
@@ -91,7 +93,14 @@ impl Limiter {
             limits,
             calls: Mutex::new(Bucket::new(limits.calls)),
             requests: Mutex::new(Bucket::new(limits.requests)),
+            elsewhere: None,
         }
+    }
+
+    /// The same, kept together with other nodes.
+    pub(in super::super) fn shared(mut self, elsewhere: Option<Arc<dyn SharedLimit>>) -> Self {
+        self.elsewhere = elsewhere;
+        self
     }
 
     /// Waits until another call may begin.
@@ -102,6 +111,9 @@ impl Limiter {
 
     /// Waits until another request may be sent.
     pub(super) async fn request(&self) {
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.request().await;
+        }
         let at = lock(&self.requests).take(clock::now());
         tokio::time::sleep_until(at.into()).await;
     }
