@@ -1,14 +1,26 @@
 //! What Vonage's webhooks get.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use novavoice::{
+    ProviderError, ProviderErrorKind,
     call::CallId,
     telephony::{
-        Telephony,
+        Progress, Telephony,
         admission::Admission,
-        vonage::{Credentials, Liveness, webhook::Event},
+        vonage::{
+            Credentials, EventKeeper, Liveness,
+            webhook::{Event, StatusEvent},
+        },
     },
 };
 use serde_json::{Value, json};
@@ -218,6 +230,51 @@ async fn events_are_acknowledged_and_passed_on() {
         };
         assert_eq!(event.status.as_str(), status);
     }
+}
+
+/// A store that is there again after a while.
+#[derive(Debug, Default)]
+struct Shaky {
+    kept: Mutex<Vec<String>>,
+    failures: AtomicUsize,
+}
+
+#[async_trait]
+impl EventKeeper for Shaky {
+    async fn keep(&self, event: &StatusEvent) -> Result<(), ProviderError> {
+        let left = self
+            .failures
+            .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        if left.is_ok() {
+            return Err(ProviderError::new("store", ProviderErrorKind::Unavailable));
+        }
+        let status = event.status.as_str().to_owned();
+        self.kept.lock().unwrap().push(status);
+        Ok(())
+    }
+}
+
+/// Vonage checklist 51: what is answered 503 comes once more; here it counts at once all the same.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_kept_counts_and_is_asked_for_once_more() {
+    let keeper = Arc::new(Shaky::default());
+    let carrier = Carrier::with(|config| config.keeper = Some(Arc::clone(&keeper) as _));
+    let mut steps = carrier.vonage.progress();
+    let placed = "/outbound/webhooks/events";
+    assert!(carrier.post(placed, &caller("answered")).await.is_empty());
+    keeper.failures.store(1, Relaxed);
+    let verdict = carrier.post(placed, &caller("machine")).await;
+    assert_eq!(verdict.status, 503, "{verdict:?}");
+    assert!(carrier.post(placed, &caller("machine")).await.is_empty());
+    assert_eq!(*keeper.kept.lock().unwrap(), ["answered", "machine"]);
+    let mut verdicts = 0;
+    while let Ok(step) = steps.try_recv() {
+        verdicts += usize::from(step.step == Progress::AnsweredBy { machine: true });
+    }
+    assert_eq!(verdicts, 1);
+    let inbound = carrier.event(&caller("completed")).await;
+    assert!(inbound.is_empty());
+    assert_eq!(keeper.kept.lock().unwrap().len(), 2, "of placed calls only");
 }
 
 /// Vonage checklist 53: two lost sockets are replaced, the third is apologised for.
