@@ -73,6 +73,19 @@ pub(crate) async fn is_bad_number(
     Ok(found.is_some())
 }
 
+/// Whether a machine answered a call, as far as any node was told.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub(crate) async fn is_machine(
+    state: &dyn StateStore,
+    call: &CallId,
+) -> Result<bool, ProviderError> {
+    let found = state.get(&key(call, ANSWERED), wall()).await?;
+    Ok(found.is_some_and(|record| record.value["machine"] == Value::Bool(true)))
+}
+
 /// Listens for calls that we placed and that are talked on here: who answered them may have been
 /// told to another node. Ends with the agent.
 pub(crate) async fn listen(

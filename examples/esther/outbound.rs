@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use novavoice::{
     ProviderError, ProviderErrorKind,
     agent::AgentHandle,
-    call::{CallId, CallStatus},
+    call::{CallId, CallStatus, Outcome},
     lead::PhoneNumber,
     outbound::{
         Campaigns, ConsentRule, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig,
@@ -184,12 +184,18 @@ impl Line for VonageLine {
         let Some(mut placed) = placed else {
             return Ok(None);
         };
-        // The reason stood in an event alone, and that may have gone to another node.
-        if let Some(end) = &mut placed.end
-            && !end.bad_number
-            && !matches!(end.status, CallStatus::Completed | CallStatus::Voicemail)
-        {
-            end.bad_number = heard::is_bad_number(&*self.state, call).await?;
+        // Some things stood in an event alone, and that may have gone to another node.
+        if let Some(end) = &mut placed.end {
+            match end.status {
+                CallStatus::Voicemail => {}
+                CallStatus::Completed => {
+                    if heard::is_machine(&*self.state, call).await? {
+                        (end.status, end.outcome) = (CallStatus::Voicemail, Outcome::Voicemail);
+                    }
+                }
+                _ if end.bad_number => {}
+                _ => end.bad_number = heard::is_bad_number(&*self.state, call).await?,
+            }
         }
         Ok(Some(placed))
     }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use novavoice::{
     ProviderError,
     audio::SampleRate,
-    call::{CallInfo, CallStatus, CallSummary, Direction},
+    call::{CallInfo, CallStatus, CallSummary, Direction, Outcome},
     record::{CallNote, CallStore},
+    state::StateStore,
     telephony::{CallProgress, PlacedEnd, Progress},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     calls::Calls,
+    heard,
     stores::{Results, Write},
 };
 
@@ -22,6 +24,8 @@ use crate::{
 pub(crate) struct Placed {
     pub(crate) calls: Calls,
     pub(crate) store: Arc<dyn CallStore>,
+    /// Where it is kept what other nodes have heard.
+    pub(crate) state: Arc<dyn StateStore>,
     /// Where the leads of calls are told that never reached an agent.
     pub(crate) results: Results,
 }
@@ -60,6 +64,14 @@ impl Placed {
         if !self.calls.is_waiting(&step.call) {
             return Ok(());
         }
+        let mut end = end.clone();
+        // The verdict may have gone to another node.
+        if end.status == CallStatus::Completed
+            && heard::is_machine(&*self.state, &step.call).await?
+        {
+            (end.status, end.outcome) = (CallStatus::Voicemail, Outcome::Voicemail);
+        }
+        let end = &end;
         self.calls.placed_ended(&step.call, end, step.at);
         if self.store.close(&step.call, &over(step, end)).await? {
             self.results.submit(unreached(step, end));
@@ -98,7 +110,7 @@ fn over(step: &CallProgress, end: &PlacedEnd) -> CallNote {
     note.outcome = Some(end.outcome);
     note.ended = Some(step.at);
     // Until somebody answers, a call has no length.
-    let answered = end.status == CallStatus::Completed;
+    let answered = matches!(end.status, CallStatus::Completed | CallStatus::Voicemail);
     note.duration = end
         .duration
         .filter(|_| answered)

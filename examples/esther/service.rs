@@ -302,6 +302,7 @@ impl Service {
         let placed = Placed {
             calls: self.follower.calls.clone(),
             store: Arc::clone(&self.stores.calls),
+            state: Arc::clone(&self.stores.state),
             results: self.follower.results.clone(),
         };
         let placed = tokio::spawn(placed.follow(self.vonage.progress()));

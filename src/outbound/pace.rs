@@ -159,7 +159,7 @@ impl Turns {
 }
 
 /// Waits for the time of a place. `false`: it has gone by.
-pub(super) async fn arrive(place: Timestamp, clock: fn() -> Timestamp) -> bool {
+pub(crate) async fn arrive(place: Timestamp, clock: fn() -> Timestamp) -> bool {
     let wait = Duration::try_from(place.duration_since(clock())).unwrap_or_default();
     tokio::time::sleep(wait).await;
     clock().duration_since(place) <= LATE

@@ -7,7 +7,12 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use super::webhook::StatusEvent;
-use crate::{clock, error::ProviderError, outbound::pace::Turns, state::StateStore};
+use crate::{
+    clock,
+    error::ProviderError,
+    outbound::pace::{Turns, arrive},
+    state::StateStore,
+};
 
 /// Keeps the limit of an account's requests for several nodes.
 #[async_trait]
@@ -38,7 +43,7 @@ impl LimitInState {
     /// [`RateLimits::requests`](super::rest::RateLimits::requests).
     pub fn new(state: Arc<dyn StateStore>, requests: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "few")]
-        let rate = requests as f64;
+        let rate = requests as f64 * SHARE;
         Self(Turns::in_queue(state, QUEUE, rate))
     }
 }
@@ -47,20 +52,27 @@ impl LimitInState {
 impl SharedLimit for LimitInState {
     async fn request(&self) {
         // A store that is slow must not keep a call from being hung up.
-        match timeout(ASKED, self.0.take(QUEUED, clock::wall)).await {
-            Ok(Ok(place)) => {
-                let wait = place.duration_since(clock::wall());
-                tokio::time::sleep(wait.try_into().unwrap_or_default()).await;
+        for _ in 0..TURNS {
+            match timeout(ASKED, self.0.take(QUEUED, clock::wall)).await {
+                Ok(Ok(place)) if arrive(place, clock::wall).await => return,
+                // Kept from going on at that time: late ones would come in a crowd.
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    return tracing::debug!(%error, "a request to the carrier goes out without a turn");
+                }
+                Err(_) => return tracing::debug!("a request to the carrier waits for no turn"),
             }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a request to the carrier goes out without a turn");
-            }
-            Err(_) => tracing::debug!("a request to the carrier does not wait for its turn"),
         }
     }
 }
 
 const QUEUE: &str = "requests";
+
+/// How much of the limit is used: what goes out evenly may arrive unevenly.
+const SHARE: f64 = 0.8;
+
+/// How often a turn is taken that may be missed.
+const TURNS: usize = 3;
 
 /// How long a store may take for a place.
 const ASKED: Duration = Duration::from_secs(1);
@@ -94,7 +106,7 @@ mod tests {
             assert!(span >= Duration::from_secs(1), "{span:?}");
         }
         let all = times[59].duration_since(times[0]);
-        assert!(all < Duration::from_secs(6), "{all:?}");
+        assert!(all < Duration::from_secs(7), "{all:?}");
     }
 
     #[derive(Debug)]
