@@ -208,6 +208,7 @@ impl Service {
             .transcripts(Judged {
                 sink: recording.sink.clone(),
                 notes: desk.notes.clone(),
+                elsewhere: stores.are_shared().then(|| Arc::clone(&stores.state)),
             })
             .leads(Acquaintance::new(&stores))
             .tools(desk.tools())

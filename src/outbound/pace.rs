@@ -73,7 +73,6 @@ pub async fn take_places(
 #[derive(Clone, Debug)]
 pub struct Turns {
     store: Arc<dyn StateStore>,
-    queue: &'static str,
     interval: Duration,
     /// Those of this node ask one after another: only nodes race for a place.
     asking: Arc<Mutex<()>>,
@@ -83,19 +82,9 @@ impl Turns {
     /// The turns of an account that may place `rate` calls in any one second, shared by whoever
     /// shares `store`.
     pub fn new(store: Arc<dyn StateStore>, rate: f64) -> Self {
-        Self::in_queue(store, ACCOUNT, rate)
-    }
-
-    /// The turns of something else that has a limit.
-    #[cfg_attr(
-        not(feature = "vonage"),
-        expect(dead_code, reason = "no carrier is built")
-    )]
-    pub(crate) fn in_queue(store: Arc<dyn StateStore>, queue: &'static str, rate: f64) -> Self {
         let second = SLACK.as_secs_f64() + 1.0;
         Self {
             store,
-            queue,
             interval: Duration::from_secs_f64(second / rate.max(0.001)),
             asking: Arc::default(),
         }
@@ -115,34 +104,21 @@ impl Turns {
     ) -> Result<(), ProviderError> {
         let until = clock().checked_add(patience).unwrap_or(Timestamp::MAX);
         loop {
-            let left = until.duration_since(clock()).try_into().unwrap_or_default();
-            let place = self.take(left, clock).await?;
+            let place = {
+                let _asking = self.asking.lock().await;
+                let free = next_place(&*self.store, ACCOUNT, clock()).await?;
+                if free > until {
+                    let retry_after = Duration::try_from(free.duration_since(clock())).ok();
+                    let kind = ProviderErrorKind::Throttled { retry_after };
+                    return Err(ProviderError::new("outbound", kind)
+                        .with_detail("the account's calls are spoken for"));
+                }
+                take_place(&*self.store, ACCOUNT, self.interval, clock()).await?
+            };
             if arrive(place, clock).await {
                 return Ok(());
             }
         }
-    }
-
-    /// Takes the next turn, and says when it is.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    pub(crate) async fn take(
-        &self,
-        patience: Duration,
-        clock: fn() -> Timestamp,
-    ) -> Result<Timestamp, ProviderError> {
-        let until = clock().checked_add(patience).unwrap_or(Timestamp::MAX);
-        let _asking = self.asking.lock().await;
-        let free = next_place(&*self.store, self.queue, clock()).await?;
-        if free > until {
-            let retry_after = Duration::try_from(free.duration_since(clock())).ok();
-            let kind = ProviderErrorKind::Throttled { retry_after };
-            return Err(ProviderError::new("outbound", kind)
-                .with_detail("the account's turns are spoken for"));
-        }
-        take_place(&*self.store, self.queue, self.interval, clock()).await
     }
 
     /// Takes the next place of the account that is one of the queue `name` too.

@@ -1,8 +1,7 @@
 //! Calls that we placed: who answers, and what the agent does about it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
     answer::{AnsweredBy, CarrierVerdict, Sound},
@@ -24,20 +23,13 @@ const VOICEMAIL: &str = "You have reached First Baptist. Please leave a message 
 
 fn setup(answering: Answering, greeting: Option<&str>) -> Setup {
     Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks: true,
             ..LegCapabilities::default()
         },
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
         greeting: greeting.map(str::to_owned),
         answering: Some(answering),
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     }
 }
 

@@ -1,8 +1,7 @@
 //! How calls end.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
     audio::{AudioFrame, SampleRate},
@@ -19,21 +18,12 @@ const SESSION: SessionId = SessionId(1);
 /// A call at 16 kHz without a greeting.
 fn setup(marks: bool) -> Setup {
     Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks,
             text: true,
             ..LegCapabilities::default()
         },
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
-        greeting: None,
-        answering: None,
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     }
 }
 

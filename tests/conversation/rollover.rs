@@ -1,8 +1,7 @@
 //! Calls that outlive the model's sessions, planned or not.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
     audio::{AudioFrame, SampleRate, comfort_tone},
@@ -20,21 +19,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A call on a leg with marks and a screen, under Nova's limit.
 pub(crate) fn setup() -> Setup {
     Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks: true,
             text: true,
             ..LegCapabilities::default()
         },
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
-        greeting: None,
-        answering: None,
         session_limit: Some(Duration::from_secs(480)),
-        jitter: 0.0,
         filler: Some(comfort_tone(SampleRate::Hz16000)),
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
-    audio::SampleRate,
     call::LegCapabilities,
     conversation::{AgentState, Config, EndReason, Input, Notice, SessionId, Setup},
     model::ModelEvent,
@@ -32,22 +30,15 @@ pub(crate) fn tools() -> Arc<[ToolSpec]> {
 
 pub(crate) fn setup() -> Setup {
     Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks: true,
             transfer: true,
             dtmf: true,
             ..LegCapabilities::default()
         },
-        text_input: true,
         tools: tools(),
-        offered: None,
-        greeting: None,
-        answering: None,
         session_limit: Some(480 * SECOND),
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     }
 }
 

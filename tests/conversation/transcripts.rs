@@ -1,8 +1,7 @@
 //! Whatever the model's final text does, a line is what was heard, once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use novavoice::{
     audio::{AudioFrame, FRAME, SampleRate},
     call::LegCapabilities,
@@ -476,20 +475,12 @@ fn calls(session_limit: Option<Duration>, marks: bool) -> Sim {
     Sim::with(
         Config::default(),
         Setup {
-            rate: SampleRate::Hz16000,
             leg: LegCapabilities {
                 marks,
                 ..LegCapabilities::default()
             },
-            text_input: true,
-            tools: Arc::default(),
-            offered: None,
-            greeting: None,
-            answering: None,
             session_limit,
-            jitter: 0.0,
-            filler: None,
-            started: Timestamp::UNIX_EPOCH,
+            ..Sim::setup()
         },
     )
 }

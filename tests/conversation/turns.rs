@@ -1,6 +1,6 @@
 //! Speaking in turn, and what is written down of it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use novavoice::{
@@ -18,38 +18,21 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A call at 16 kHz without a greeting.
 fn setup(marks: bool) -> Setup {
     Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities {
             marks,
             text: true,
             ..LegCapabilities::default()
         },
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
-        greeting: None,
-        answering: None,
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     }
 }
 
 #[test]
 fn the_agent_greets_first() {
     let setup = Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities::default(),
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
         greeting: Some("Greet the caller.".to_owned()),
-        answering: None,
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     };
     let mut sim = Sim::with(Config::default(), setup);
     assert!(sim.told().is_empty(), "nobody is there to be told");
@@ -94,17 +77,9 @@ fn a_dialogue_is_written_down_in_order_with_the_times_when_the_words_began() {
 #[test]
 fn lines_are_dated_to_the_millisecond_and_never_later_than_they_began() {
     let setup = Setup {
-        rate: SampleRate::Hz16000,
         leg: LegCapabilities::default(),
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
-        greeting: None,
-        answering: None,
         started: Timestamp::from_nanosecond(999_999).expect("a time"),
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
+        ..Sim::setup()
     };
     let mut sim = Sim::with(Config::default(), setup);
     sim.input(Input::ModelOpened(SessionId(1)));
@@ -210,15 +185,7 @@ fn a_model_with_a_rate_of_its_own_is_converted_for_the_leg() {
     let setup = Setup {
         rate: SampleRate::Hz8000,
         leg: LegCapabilities::default(),
-        text_input: true,
-        tools: Arc::default(),
-        offered: None,
-        greeting: None,
-        answering: None,
-        session_limit: None,
-        jitter: 0.0,
-        filler: None,
-        started: Timestamp::UNIX_EPOCH,
+        ..Sim::setup()
     };
     let mut sim = Sim::with(Config::default(), setup);
     sim.input(Input::ModelOpened(SessionId(1)));

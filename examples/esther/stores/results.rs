@@ -103,6 +103,11 @@ impl Results {
 
 impl Writer {
     async fn write(&self, call: &Write) {
+        if call.summary.outcome == Outcome::Abandoned
+            && insist(|| self.went_on(call)).await.is_ok_and(|it| it)
+        {
+            return;
+        }
         // First: nobody may call them again from here on.
         if call.summary.outcome == Outcome::DoNotCall
             && let Some(phone) = phone_of(call)
@@ -142,6 +147,13 @@ impl Writer {
                 "the record of a call lacks its cost and owner",
             );
         }
+    }
+
+    /// Whether a call whose process died was carried on by another, which knows better what came of
+    /// it.
+    async fn went_on(&self, call: &Write) -> Result<bool, ProviderError> {
+        let record = self.stores.calls.get(&call.info.id).await?;
+        Ok(record.is_some_and(|it| it.is_live() || it.outcome != Some(Outcome::Abandoned)))
     }
 
     /// The lead as it is now, where the call was with one.

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -10,9 +11,13 @@ use jiff::Timestamp;
 use novavoice::{
     ProviderError,
     booking::Meeting,
-    call::{CallId, CallInfo, CallSummary, Outcome},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Outcome},
+    state::StateStore,
     transcript::{TranscriptSink, Utterance},
 };
+use tokio::time::timeout;
+
+use crate::heard;
 
 /// The notes of all calls that go on. Cheap to clone; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +40,8 @@ pub(crate) struct Note {
     pub(crate) outcome: Option<Outcome>,
     /// When they want to be called again.
     pub(crate) call_again: Option<Timestamp>,
+    /// Another node was told that a machine answered.
+    machine: bool,
     /// One change of the calendar at a time.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -100,6 +107,9 @@ impl Notes {
     /// The end of a call with what was agreed in it.
     pub(crate) fn judge(&self, call: &CallId, mut summary: CallSummary) -> CallSummary {
         if let Some(note) = self.lock().notes.get(call) {
+            if note.machine && summary.outcome == Outcome::Completed {
+                (summary.status, summary.outcome) = (CallStatus::Voicemail, Outcome::Voicemail);
+            }
             summary.outcome = note.judge(summary.outcome);
         }
         summary
@@ -120,6 +130,24 @@ impl Notes {
 pub(crate) struct Judged<S> {
     pub(crate) sink: S,
     pub(crate) notes: Notes,
+    /// Where other nodes keep who answered, if there are any.
+    pub(crate) elsewhere: Option<Arc<dyn StateStore>>,
+}
+
+impl<S: Sync> Judged<S> {
+    /// A call may end before this node has asked who answered.
+    async fn ask_who_answered(&self, call: &CallId, summary: &CallSummary) {
+        let Some(state) = &self.elsewhere else { return };
+        if summary.outcome != Outcome::Completed {
+            return;
+        }
+        match timeout(PATIENCE, heard::is_machine(&**state, call)).await {
+            Ok(Ok(true)) => self.notes.change(call, |note| note.machine = true),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "who answered cannot be looked up"),
+            Err(_) => tracing::debug!("who answered is not known in time"),
+        }
+    }
 }
 
 #[async_trait]
@@ -134,6 +162,7 @@ impl<S: TranscriptSink> TranscriptSink for Judged<S> {
     }
 
     async fn end(&self, call: &CallId, summary: &CallSummary) -> Result<(), ProviderError> {
+        self.ask_who_answered(call, summary).await;
         let summary = self.notes.judge(call, summary.clone());
         self.sink.end(call, &summary).await
     }
@@ -151,6 +180,8 @@ impl<S: TranscriptSink> TranscriptSink for Judged<S> {
     }
 }
 
+/// The record of a call that is over may wait so long.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// More than a caller remembers.
 const OFFERS: usize = 60;
 /// Far more calls than a process carries.

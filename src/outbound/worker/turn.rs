@@ -340,11 +340,12 @@ impl Inner {
         if let Some(call) = &attempt.value.call {
             match self.desk.calls.get(call).await {
                 Ok(Some(record)) if !record.is_live() => {
+                    let bad_number = self.is_bad_number(call, record.outcome).await?;
                     return Some(End {
                         outcome: record.outcome.unwrap_or(Outcome::Failed),
                         at: record.ended.unwrap_or(now),
                         cost_usd: record.cost_usd.unwrap_or(0.0),
-                        bad_number: self.is_bad_number(call, record.outcome).await,
+                        bad_number,
                     });
                 }
                 Ok(_) => {}
@@ -442,14 +443,22 @@ impl Inner {
         Ok(found)
     }
 
-    async fn is_bad_number(&self, call: &CallId, outcome: Option<Outcome>) -> bool {
+    /// `None`: nobody can tell now.
+    async fn is_bad_number(&self, call: &CallId, outcome: Option<Outcome>) -> Option<bool> {
         if outcome != Some(Outcome::Failed) {
-            return false;
+            return Some(false);
         }
-        let known = self.desk.line.look(call).await.ok().flatten();
-        known
+        let known = match self.desk.line.look(call).await {
+            Ok(known) => known,
+            Err(failed) => {
+                complain("a call cannot be looked up", &failed);
+                return None;
+            }
+        };
+        let is_bad = known
             .and_then(|placed| placed.end)
-            .is_some_and(|end| end.bad_number)
+            .is_some_and(|end| end.bad_number);
+        Some(is_bad)
     }
 
     async fn settle(

@@ -1,16 +1,21 @@
 //! What the nodes of one service do together: they keep one account's limit, and an event that
 //! reaches one of them may concern another.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
-use tokio::time::timeout;
+use jiff::Timestamp;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::webhook::StatusEvent;
 use crate::{
     clock,
     error::ProviderError,
-    outbound::pace::{Turns, arrive},
+    outbound::pace::{arrive, take_place},
     state::StateStore,
 };
 
@@ -35,32 +40,57 @@ pub trait EventKeeper: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A limit in the state that nodes share: a queue in which every request takes a place.
-#[derive(Clone, Debug)]
-pub struct LimitInState(Turns);
+#[derive(Debug)]
+pub struct LimitInState {
+    state: Arc<dyn StateStore>,
+    interval: Duration,
+    /// Requests of this node ask one after another, so that only nodes race for a place. Until
+    /// when nobody asks, since the store was silent.
+    asking: Mutex<Option<Instant>>,
+}
 
 impl LimitInState {
     /// The limit of so many requests in any one second; those of a node are
     /// [`RateLimits::requests`](super::rest::RateLimits::requests).
     pub fn new(state: Arc<dyn StateStore>, requests: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "few")]
-        let rate = requests as f64 * SHARE;
-        Self(Turns::in_queue(state, QUEUE, rate))
+        let rate = requests.max(1) as f64 * SHARE;
+        Self {
+            state,
+            interval: Duration::from_secs_f64(1.0 / rate),
+            asking: Mutex::default(),
+        }
+    }
+
+    /// The next place; `None` where the store does not tell in time.
+    async fn place(&self) -> Option<Timestamp> {
+        let mut silent = self.asking.lock().await;
+        if silent.is_some_and(|until| clock::now() < until) {
+            return None;
+        }
+        let place = take_place(&*self.state, QUEUE, self.interval, clock::wall());
+        let why = match timeout(ASKED, place).await {
+            Ok(Ok(place)) => return Some(place),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the store is silent".to_owned(),
+        };
+        *silent = Some(clock::now() + SILENT);
+        tracing::debug!(why, "requests to the carrier go out without a turn");
+        None
     }
 }
 
 #[async_trait]
 impl SharedLimit for LimitInState {
     async fn request(&self) {
-        // A store that is slow must not keep a call from being hung up.
         for _ in 0..TURNS {
-            match timeout(ASKED, self.0.take(QUEUED, clock::wall)).await {
-                Ok(Ok(place)) if arrive(place, clock::wall).await => return,
-                // Kept from going on at that time: late ones would come in a crowd.
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    return tracing::debug!(%error, "a request to the carrier goes out without a turn");
-                }
-                Err(_) => return tracing::debug!("a request to the carrier waits for no turn"),
+            // A store that is slow must not keep a call from being hung up.
+            let Some(place) = self.place().await else {
+                return;
+            };
+            // Whoever was kept from going on at that time would come in a crowd.
+            if arrive(place, clock::wall).await {
+                return;
             }
         }
     }
@@ -69,7 +99,7 @@ impl SharedLimit for LimitInState {
 const QUEUE: &str = "requests";
 
 /// How much of the limit is used: what goes out evenly may arrive unevenly.
-const SHARE: f64 = 0.8;
+const SHARE: f64 = 2.0 / 3.0;
 
 /// How often a turn is taken that may be missed.
 const TURNS: usize = 3;
@@ -77,8 +107,8 @@ const TURNS: usize = 3;
 /// How long a store may take for a place.
 const ASKED: Duration = Duration::from_secs(1);
 
-/// Longer queues are left to the carrier, which says when to come again.
-const QUEUED: Duration = Duration::from_secs(8);
+/// How long it is not asked again once it was silent.
+const SILENT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -90,9 +120,9 @@ mod tests {
         let state: Arc<dyn StateStore> = Arc::new(MemoryState::new());
         let mut sent = tokio::task::JoinSet::new();
         for _ in 0..3 {
-            let node = LimitInState::new(Arc::clone(&state), 15);
+            let node = Arc::new(LimitInState::new(Arc::clone(&state), 15));
             for _ in 0..20 {
-                let node = node.clone();
+                let node = Arc::clone(&node);
                 sent.spawn(async move {
                     node.request().await;
                     now()
@@ -117,7 +147,7 @@ mod tests {
         async fn get(
             &self,
             _: &crate::state::Key,
-            _: jiff::Timestamp,
+            _: Timestamp,
         ) -> Result<Option<crate::state::Record>, ProviderError> {
             std::future::pending().await
         }
@@ -127,7 +157,7 @@ mod tests {
             _: &str,
             _: &crate::state::IdRange,
             _: usize,
-            _: jiff::Timestamp,
+            _: Timestamp,
         ) -> Result<Vec<crate::state::Record>, ProviderError> {
             std::future::pending().await
         }
@@ -135,7 +165,7 @@ mod tests {
         async fn apply(
             &self,
             _: Vec<crate::state::Write>,
-            _: jiff::Timestamp,
+            _: Timestamp,
         ) -> Result<(), ProviderError> {
             std::future::pending().await
         }
