@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use novavoice::{
     ProviderError, ProviderErrorKind,
     agent::{AgentEvent, AgentHandle, EventKind},
-    call::{CallId, Direction},
+    call::{CallId, CallStatus, Direction, Outcome},
     state::{Key, StateStore, Write},
     telephony::vonage::{
         EventKeeper, Vonage,
@@ -73,7 +73,7 @@ pub(crate) async fn is_bad_number(
     Ok(found.is_some())
 }
 
-/// Whether a machine answered a call, as far as any node was told.
+/// Whether a machine answered a call, if any node was told.
 ///
 /// # Errors
 ///
@@ -81,9 +81,25 @@ pub(crate) async fn is_bad_number(
 pub(crate) async fn is_machine(
     state: &dyn StateStore,
     call: &CallId,
-) -> Result<bool, ProviderError> {
+) -> Result<Option<bool>, ProviderError> {
     let found = state.get(&key(call, ANSWERED), wall()).await?;
-    Ok(found.is_some_and(|record| record.value["machine"] == Value::Bool(true)))
+    Ok(found.map(|record| record.value["machine"] == Value::Bool(true)))
+}
+
+/// How a call ended that was completed as far as the carrier says: a machine may have answered, and
+/// another node may have been told.
+///
+/// # Errors
+///
+/// When that cannot be read.
+pub(crate) async fn completed_by(
+    state: &dyn StateStore,
+    call: &CallId,
+) -> Result<(CallStatus, Outcome), ProviderError> {
+    Ok(match is_machine(state, call).await? {
+        Some(true) => (CallStatus::Voicemail, Outcome::Voicemail),
+        Some(false) | None => (CallStatus::Completed, Outcome::Completed),
+    })
 }
 
 /// Listens for calls that we placed and that are talked on here: who answered them may have been
@@ -123,13 +139,9 @@ pub(crate) async fn listen(
 }
 
 async fn ask(state: Arc<dyn StateStore>, vonage: Vonage, call: CallId) {
-    let key = key(&call, ANSWERED);
     for asked in 0_u32.. {
-        match state.get(&key, wall()).await {
-            Ok(Some(record)) => {
-                let machine = record.value["machine"] == Value::Bool(true);
-                return vonage.answered_by(&call, machine);
-            }
+        match is_machine(&*state, &call).await {
+            Ok(Some(machine)) => return vonage.answered_by(&call, machine),
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "who answered cannot be looked up"),
         }

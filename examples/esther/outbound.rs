@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use novavoice::{
     ProviderError, ProviderErrorKind,
     agent::AgentHandle,
-    call::{CallId, CallStatus, Outcome},
+    call::{CallId, CallStatus},
     lead::PhoneNumber,
     outbound::{
         Campaigns, ConsentRule, Desk, Gatekeeper, Line, Order, Placed, Worker, WorkerConfig,
@@ -189,9 +189,7 @@ impl Line for VonageLine {
             match end.status {
                 CallStatus::Voicemail => {}
                 CallStatus::Completed => {
-                    if heard::is_machine(&*self.state, call).await? {
-                        (end.status, end.outcome) = (CallStatus::Voicemail, Outcome::Voicemail);
-                    }
+                    (end.status, end.outcome) = heard::completed_by(&*self.state, call).await?;
                 }
                 _ if end.bad_number => {}
                 _ => end.bad_number = heard::is_bad_number(&*self.state, call).await?,

@@ -154,12 +154,11 @@ pub(crate) fn opening(words: &str) -> String {
 pub(crate) fn idle(settings: &IdleSettings) -> IdleConfig {
     let mut idle = IdleConfig::default();
     (idle.nudge, idle.hang_up) = (settings.nudge, settings.hangup);
-    idle.nudge_text = format!(
-        "(The caller has said nothing for a while. Say {EXACT_WORDS} Are you still there?)"
-    );
+    idle.nudge_text =
+        format!("The caller has said nothing for a while. Say {EXACT_WORDS} Are you still there?");
     idle.goodbye_text = format!(
-        "(The caller does not answer any more. Say {EXACT_WORDS} I cannot hear you any more, so I \
-         will let you go. Thank you, and goodbye.)"
+        "The caller does not answer any more. Say {EXACT_WORDS} I cannot hear you any more, so I \
+         will let you go. Thank you, and goodbye."
     );
     idle
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use novavoice::{
     ProviderError,
     audio::SampleRate,
-    call::{CallInfo, CallStatus, CallSummary, Direction, Outcome},
+    call::{CallInfo, CallStatus, CallSummary, Direction},
     record::{CallNote, CallStore},
     state::StateStore,
     telephony::{CallProgress, PlacedEnd, Progress},
@@ -66,10 +66,8 @@ impl Placed {
         }
         let mut end = end.clone();
         // The verdict may have gone to another node.
-        if end.status == CallStatus::Completed
-            && heard::is_machine(&*self.state, &step.call).await?
-        {
-            (end.status, end.outcome) = (CallStatus::Voicemail, Outcome::Voicemail);
+        if end.status == CallStatus::Completed {
+            (end.status, end.outcome) = heard::completed_by(&*self.state, &step.call).await?;
         }
         let end = &end;
         self.calls.placed_ended(&step.call, end, step.at);

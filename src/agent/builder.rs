@@ -6,7 +6,7 @@ use super::{AgentConfig, DetectorFn, Parts, Prompt, PromptFn, Quota, Shared, Voi
 use crate::{
     audio::vad::{self, VoiceDetector},
     call::CallInfo,
-    lead::{self, Lead, LeadStore},
+    lead::{self, Lead, LeadStore, PhoneNumber},
     model::SpeechModel,
     telephony::Telephony,
     tool::Tools,
@@ -204,6 +204,8 @@ impl<T: Telephony, M: SpeechModel, S: TranscriptSink, L: LeadStore> VoiceAgentBu
             tools,
             detector,
         } = self;
+        // Not while a caller waits.
+        PhoneNumber::read_tables();
         let shared = Arc::new(Shared::default());
         let quota = Quota::new(config.max_sessions);
         VoiceAgent {

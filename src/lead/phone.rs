@@ -68,6 +68,13 @@ impl NotAPhoneNumber {
 }
 
 impl PhoneNumber {
+    /// Reads the tables of numbers and compiles their patterns, for which the first number of the
+    /// process would have to wait: long enough to lose a caller's first words.
+    pub(crate) fn read_tables() {
+        let read = Self::parse("+12125550101");
+        debug_assert!(read.is_ok(), "{read:?}");
+    }
+
     /// Reads a number as people write it: with its country code, with or without `+`, spaces and
     /// punctuation. Ten digits without a `+` are a number of the North American plan, and `011`
     /// in front of more digits is its way of writing `+`.

@@ -197,20 +197,7 @@ impl Court<'_> {
         for (outcome, n) in &tally {
             self.report.row(format!("  {outcome}"), n);
         }
-        // A node that is back knows from its own file how a call ended that was settled as
-        // abandoned without it.
-        let count =
-            |of: &BTreeMap<String, i64>, outcome: &str| of.get(outcome).copied().unwrap_or(0);
-        let settled = |outcome: &str| count(&campaign.outcomes, outcome);
-        let corrected = settled("abandoned") - count(&tally, "abandoned");
-        self.report
-            .row("  abandoned at first, as its node knew better", corrected);
-        let agrees = tally.iter().all(|(outcome, n)| match &**outcome {
-            "abandoned" => corrected >= 0,
-            "completed" | "voicemail" => (0..=corrected).contains(&(n - settled(outcome))),
-            _ => *n == settled(outcome),
-        });
-        self.report.check(agrees, || {
+        self.report.check(tally == campaign.outcomes, || {
             format!(
                 "outcomes of the campaign {:?}, of its calls {tally:?}",
                 campaign.outcomes
@@ -271,7 +258,7 @@ impl Court<'_> {
 
     /// What the records say of calls is what happened at the carrier.
     fn outcomes(&mut self) {
-        let (mut abandoned, mut missing, mut untold) = (0, 0, 0);
+        let (mut abandoned, mut missing) = (0, 0);
         for dial in self.dials.clone() {
             let Some(call) = &dial.call else { continue };
             let calls = self.witness.calls();
@@ -290,13 +277,7 @@ impl Court<'_> {
                 continue;
             };
             let status = seen.status();
-            // A verdict that no node took, though the carrier told it twice, nobody can know.
-            let verdicts = seen.events();
-            let verdicts = verdicts.iter().filter(|it| it.body["status"] == "machine");
-            let verdicts: Vec<_> = verdicts.map(|it| it.status == Some(200)).collect();
-            let machine = verdicts.contains(&true);
-            let unknown = !machine && !verdicts.is_empty();
-            untold += usize::from(unknown);
+            let machine = seen.statuses(false).iter().any(|it| it == "machine");
             drop(calls);
             let outcome = record.outcome.map_or("none", |it| it.as_str());
             abandoned += usize::from(outcome == "abandoned");
@@ -304,7 +285,7 @@ impl Court<'_> {
                 ("busy", "busy") | ("failed", "failed") => true,
                 ("unanswered" | "rejected" | "cancelled", "no_answer") => true,
                 ("completed", "completed") => !machine,
-                ("completed", "voicemail") => machine || unknown,
+                ("completed", "voicemail") => machine,
                 // Its process died, and the carrier ended it.
                 ("completed", "abandoned") => true,
                 _ => false,
@@ -333,7 +314,6 @@ impl Court<'_> {
             .count();
         self.report.row("records of calls", self.records.len());
         self.report.row("  abandoned", abandoned);
-        self.report.row("  of verdicts that no node took", untold);
         self.report
             .row("  missing, of no call", format!("{missing}, {strange}"));
         self.report

@@ -103,10 +103,12 @@ impl Results {
 
 impl Writer {
     async fn write(&self, call: &Write) {
-        if call.summary.outcome == Outcome::Abandoned
-            && insist(|| self.went_on(call)).await.is_ok_and(|it| it)
-        {
-            return;
+        if call.summary.outcome == Outcome::Abandoned {
+            match insist(|| self.went_on(call)).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => self.lost(call, &error, "whether a call went on is not known"),
+            }
         }
         // First: nobody may call them again from here on.
         if call.summary.outcome == Outcome::DoNotCall

@@ -142,8 +142,8 @@ impl<S: Sync> Judged<S> {
             return;
         }
         match timeout(PATIENCE, heard::is_machine(&**state, call)).await {
-            Ok(Ok(true)) => self.notes.change(call, |note| note.machine = true),
-            Ok(Ok(false)) => {}
+            Ok(Ok(Some(true))) => self.notes.change(call, |note| note.machine = true),
+            Ok(Ok(Some(false) | None)) => {}
             Ok(Err(error)) => tracing::debug!(%error, "who answered cannot be looked up"),
             Err(_) => tracing::debug!("who answered is not known in time"),
         }

@@ -142,7 +142,7 @@ impl Dialogue {
         match text.split_once(EXACT_WORDS) {
             Some((_, words)) if !words.trim().is_empty() => {
                 self.interrupt();
-                self.say(&collapse_white_space(words.trim().trim_end_matches(')')));
+                self.say(&collapse_white_space(words));
                 self.line = self.line.max(1) % self.script.lines().len().max(1);
             }
             _ => self.answer(),

@@ -40,8 +40,8 @@ pub struct Scripted {
     script: Script,
 }
 
-/// What stands before words that a model is told to say to the letter; a closing parenthesis at
-/// the end is not one of them. Other models understand it as it is.
+/// What stands before words that a model is told to say to the letter, up to the end of the text.
+/// Other models understand it as it is.
 pub const EXACT_WORDS: &str = "exactly these words and no others:";
 
 impl Scripted {

@@ -349,7 +349,7 @@ async fn exact_words_are_spoken_between_the_lines() {
     caller.text().await;
     caller.is_silent(4000).await;
     caller.story();
-    let words = format!("(Nothing is heard. Say {EXACT_WORDS} Are you there?)");
+    let words = format!("Nothing is heard. Say {EXACT_WORDS} Are you there?");
     caller.send(ModelCommand::Text(words)).await;
     caller.is_silent(4000).await;
     assert_eq!(caller.story()[0], "caption 2: Are you there?");

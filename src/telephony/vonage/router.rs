@@ -41,7 +41,9 @@ pub fn router(vonage: &Vonage) -> Router {
 }
 
 /// `GET` and `POST /webhooks/answer`, `POST /webhooks/events`, and the same below `/outbound` for
-/// calls that we place, and for people whom callers are handed over to. Requests must be signed: what is not is answered 401.
+/// calls that we place, and for people whom callers are handed over to. Requests must be signed:
+/// what is not is answered 401. An event that [`VonageConfig::keeper`](super::VonageConfig::keeper)
+/// could not keep is answered 503.
 pub fn webhooks(vonage: &Vonage) -> Router {
     let answer = get(answer_inbound).post(answer_inbound);
     let answer_outbound = get(answer_outbound).post(answer_outbound);
@@ -98,7 +100,8 @@ async fn event_inbound(
     body: Body,
 ) -> Response {
     let inbound = Direction::Inbound;
-    let decide = async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, inbound, body).await);
+    let decide =
+        async |vonage: &Vonage, body: &[u8]| Ok(report(vonage, inbound, classify(body)).await);
     receive(&vonage, &uri, &headers, body, decide).await
 }
 
@@ -111,8 +114,9 @@ async fn event_outbound(
     let outbound = Direction::Outbound;
     let decide = async |vonage: &Vonage, body: &[u8]| {
         // First: whoever sees what the event brings about may ask for it.
-        let kept = keep(vonage, body).await;
-        let reply = report(vonage, outbound, body).await;
+        let event = classify(body);
+        let kept = keep(vonage, &event).await;
+        let reply = report(vonage, outbound, event).await;
         kept.map(|()| reply)
     };
     receive(&vonage, &uri, &headers, body, decide).await
@@ -247,8 +251,7 @@ pub(super) fn ncco(ncco: Result<Ncco, NccoError>) -> Result<Reply, Refusal> {
 
 /// Something happened. Whoever is interested hears of it beside; only the loss of a socket is
 /// answered with more than an acknowledgement.
-async fn report(vonage: &Vonage, direction: Direction, body: &[u8]) -> Reply {
-    let event = classify(body);
+async fn report(vonage: &Vonage, direction: Direction, event: Event) -> Reply {
     let reply = match &event {
         Event::Status(status) => {
             let is_ours = direction == Direction::Outbound;
@@ -272,12 +275,9 @@ async fn report(vonage: &Vonage, direction: Direction, body: &[u8]) -> Reply {
 }
 
 /// Keeps what the nodes must know that do not get this event.
-async fn keep(vonage: &Vonage, body: &[u8]) -> Result<(), Refusal> {
-    let Some(keeper) = &vonage.config().keeper else {
-        return Ok(());
-    };
-    match classify(body) {
-        Event::Status(status) => keeper.keep(&status).await.map_err(Refusal::Again),
+async fn keep(vonage: &Vonage, event: &Event) -> Result<(), Refusal> {
+    match (&vonage.config().keeper, event) {
+        (Some(keeper), Event::Status(status)) => keeper.keep(status).await.map_err(Refusal::Again),
         _ => Ok(()),
     }
 }
