@@ -199,11 +199,30 @@ pub struct Usage {
     pub output_text_tokens: u64,
 }
 
+/// A count that no number holds stays at the greatest: what a model reports comes from outside.
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_speech_tokens += other.input_speech_tokens;
-        self.input_text_tokens += other.input_text_tokens;
-        self.output_speech_tokens += other.output_speech_tokens;
-        self.output_text_tokens += other.output_text_tokens;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.input_speech_tokens, other.input_speech_tokens);
+        add(&mut self.input_text_tokens, other.input_text_tokens);
+        add(&mut self.output_speech_tokens, other.output_speech_tokens);
+        add(&mut self.output_text_tokens, other.output_text_tokens);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_counts_without_bounds_breaks_nothing() {
+        let much = Usage {
+            input_speech_tokens: u64::MAX - 1,
+            ..Usage::default()
+        };
+        let mut sum = much;
+        sum += much;
+        assert_eq!(sum.input_speech_tokens, u64::MAX);
+        assert_eq!(sum.output_text_tokens, 0);
     }
 }
