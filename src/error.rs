@@ -107,6 +107,9 @@ pub enum ProviderErrorKind {
     /// Out of order for now. Try again.
     #[error("unavailable")]
     Unavailable,
+    /// No connection could be made: nothing was asked for. Try again.
+    #[error("unreachable")]
+    Unreachable,
     /// Something that has no name here. At most one more try.
     #[error("unexpected failure")]
     Unexpected,
@@ -123,6 +126,21 @@ impl ProviderErrorKind {
                 | Self::TimedOut
                 | Self::Throttled { .. }
                 | Self::Unavailable
+                | Self::Unreachable
+        )
+    }
+
+    /// Whether the provider has certainly not done what it was asked for. After any other failure
+    /// it may have.
+    #[must_use]
+    pub const fn did_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::Throttled { .. }
+                | Self::Unauthorized
+                | Self::NotFound
+                | Self::Invalid
+                | Self::Unreachable
         )
     }
 }

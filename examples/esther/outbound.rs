@@ -154,6 +154,8 @@ impl Line for VonageLine {
         // What is said comes from the prompt, which meets the lead when somebody answers.
         let mut options = DialOptions::default();
         options.detect_machines = true;
+        // Whoever asks looks first whether the call may still be placed.
+        options.only_once = true;
         let call = self.vonage.dial(&order.to, options).await?.id;
         if self.readiness.is_draining() {
             // It was placed while the others that ring were cancelled.

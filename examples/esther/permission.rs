@@ -20,6 +20,7 @@ pub(crate) struct Permission {
     ask: Ask,
     /// Where the attempts are counted.
     gate: Option<Gatekeeper>,
+    consent: ConsentRule,
 }
 
 type Ask = Arc<dyn Fn(Wish) -> BoxFuture<'static, Result<(), Vec<Refusal>>> + Send + Sync>;
@@ -63,6 +64,7 @@ impl Permission {
         });
         Self {
             gate: Some(gate.clone()),
+            consent,
             ..by_gate
         }
     }
@@ -75,6 +77,7 @@ impl Permission {
         Self {
             ask: Arc::new(move |wish| Box::pin(ask(wish))),
             gate: None,
+            consent: ConsentRule::None,
         }
     }
 
@@ -87,6 +90,16 @@ impl Permission {
     /// Asks for one call.
     pub(crate) async fn ask(&self, wish: &Wish) -> Result<(), Vec<Refusal>> {
         (self.ask)(wish.clone()).await
+    }
+
+    /// Asks once more for a call that was allowed, and that has had to wait since.
+    pub(crate) async fn ask_again(&self, wish: &Wish) -> Result<(), Vec<Refusal>> {
+        let Some(gate) = &self.gate else {
+            return Ok(());
+        };
+        let rules = rules(self.consent);
+        gate.ask_again(&wish.to, &rules, wish.overrule, wall())
+            .await
     }
 
     /// Asks whether a number may be called to take over a call that goes on. Neither the hour nor
@@ -130,8 +143,7 @@ async fn decide(gate: &Gatekeeper, wish: &Wish, consent: ConsentRule) -> Result<
         Ok(lead) => lead,
         Err(error) => return unverified("a lead cannot be read: it is not called", &error),
     };
-    let mut rules = Rules::default();
-    rules.consent = consent;
+    let rules = rules(consent);
     let decision = gate
         .decide(
             &wish.to,
@@ -149,6 +161,12 @@ async fn decide(gate: &Gatekeeper, wish: &Wish, consent: ConsentRule) -> Result<
         Ok(()) => Ok(()),
         Err(error) => unverified("an attempt cannot be counted: it is not made", &error),
     }
+}
+
+fn rules(consent: ConsentRule) -> Rules {
+    let mut rules = Rules::default();
+    rules.consent = consent;
+    rules
 }
 
 fn warn(what: &str, error: &ProviderError) {

@@ -151,6 +151,14 @@ impl Refusal {
         }
     }
 
+    /// Whether it is about how often and how lately they were called.
+    pub(super) const fn is_about_attempts(self) -> bool {
+        matches!(
+            self,
+            Self::AttemptsTotal | Self::AttemptsPerDay | Self::TooSoon
+        )
+    }
+
     /// Whether an operator who calls by hand may overrule it. What the person wants stands above
     /// the operator, and so does what cannot be known.
     #[must_use]

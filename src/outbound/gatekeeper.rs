@@ -105,6 +105,40 @@ impl Gatekeeper {
         decision
     }
 
+    /// Asks once more about an attempt that was allowed and is counted, which was not made at once.
+    /// Its lead is read again; how often they were called is no question any more.
+    ///
+    /// # Errors
+    ///
+    /// The reasons why the attempt must not be made any more.
+    pub async fn ask_again(
+        &self,
+        phone: &PhoneNumber,
+        rules: &Rules,
+        overrule: bool,
+        at: Timestamp,
+    ) -> Result<(), Vec<Refusal>> {
+        let lead = match self.leads.get(phone).await {
+            Ok(lead) => lead,
+            Err(failed) => {
+                warn!(
+                    error = &failed as &dyn std::error::Error,
+                    "a lead cannot be read: it is not called"
+                );
+                return Err(vec![Refusal::Unverified]);
+            }
+        };
+        let mut found = self.ask(phone, lead.as_ref(), rules, at).await;
+        found.retain(|refusal| {
+            let overruled = overrule && refusal.can_be_overruled();
+            !overruled && !refusal.is_about_attempts()
+        });
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(found),
+        }
+    }
+
     /// The lead behind a number, for [`decide`](Self::decide).
     ///
     /// # Errors

@@ -19,10 +19,8 @@ pub trait Line: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Nothing was placed when the kind is [`Throttled`](crate::ProviderErrorKind::Throttled),
-    /// [`Unauthorized`](crate::ProviderErrorKind::Unauthorized),
-    /// [`NotFound`](crate::ProviderErrorKind::NotFound) or
-    /// [`Invalid`](crate::ProviderErrorKind::Invalid). After any other it may have been.
+    /// Nothing was placed when it [did nothing](crate::ProviderErrorKind::did_nothing). After any
+    /// other it may have been. The carrier is asked once: see [`Tries`](super::Tries).
     async fn dial(&self, order: &Order) -> Result<CallId, ProviderError>;
 
     /// The calls that we placed to this number from `since` on, as far as the carrier knows them,

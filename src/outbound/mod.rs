@@ -16,6 +16,7 @@ mod line;
 pub mod pace;
 mod plan;
 mod retry;
+mod tries;
 mod window;
 mod worker;
 
@@ -27,5 +28,6 @@ pub use holidays::federal_holiday;
 pub use line::{Line, Order, Placed, PlacedEnd};
 pub use plan::{AttemptLimits, BadPlan, Budget, Pacing, Plan, Voicemail};
 pub use retry::{Retries, Retry};
+pub use tries::Tries;
 pub use window::{Day, Minute, NeverOpen, NotATime, Window};
 pub use worker::{Desk, Worker, WorkerConfig};

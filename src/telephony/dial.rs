@@ -22,6 +22,10 @@ pub struct DialOptions {
     pub ringing: Option<Duration>,
     /// How long the call may last, in whole seconds. Default: as the carrier does.
     pub longest: Option<Duration>,
+    /// Whether a carrier that refuses for now, or cannot be reached, is asked no second time: for
+    /// whoever has to look first whether the call may still be placed. Default: it is asked again
+    /// for a while.
+    pub only_once: bool,
 }
 
 /// A call that the carrier has taken on. Nobody has answered yet; where somebody does, it arrives

@@ -38,6 +38,7 @@ struct Book {
     length: Duration,
     /// How the next requests fail; those that place the call all the same say so.
     faults: Vec<Fault>,
+    asked: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +84,11 @@ impl FakeLine {
 
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.inner.lock().unwrap().calls.clone()
+    }
+
+    /// How often a call was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.inner.lock().unwrap().asked
     }
 
     /// Attempts that were dialled more than once.
@@ -134,7 +140,11 @@ impl FakeLine {
 impl Line for FakeLine {
     async fn dial(&self, order: &Order) -> Result<CallId, ProviderError> {
         tokio::time::sleep(Duration::from_millis(80)).await;
-        let fault = self.inner.lock().unwrap().faults.pop();
+        let fault = {
+            let mut book = self.inner.lock().unwrap();
+            book.asked += 1;
+            book.faults.pop()
+        };
         if let Some(fault) = &fault
             && !fault.placed
         {

@@ -9,3 +9,4 @@ mod crashes;
 mod line;
 mod nodes;
 mod office;
+mod tries;

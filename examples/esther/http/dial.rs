@@ -9,6 +9,7 @@ use novavoice::{
     ProviderError, ProviderErrorKind,
     call::{CallId, Party},
     lead::PhoneNumber,
+    outbound::{Refusal, Tries},
     telephony::{DialOptions, Dialled, Telephony},
 };
 use serde_json::{Map, Value, json};
@@ -26,10 +27,7 @@ pub(super) async fn simple(
     let message = body.text("message", LONGEST_MESSAGE)?;
     let message = message.ok_or_else(|| wrong("`message` is missing or empty."))?;
     let wish = may_be_called(&app, to, &body).await?;
-    turn(&app, &wish).await?;
-    let to = &wish.to;
-    let call = app.vonage.announce(to, &message, DialOptions::default());
-    initiated(&app, &wish, call.await).await
+    place(&app, &wish, &Speaker::Carrier(message)).await
 }
 
 /// `POST /call/ai`
@@ -43,13 +41,41 @@ pub(super) async fn ai(State(app): State<App>, Body(body): Body) -> Result<Json<
         app.permission.take_back(&wish).await;
         return Err(Problem::busy("All lines are busy.", SOON));
     }
-    turn(&app, &wish).await?;
-    let mut options = DialOptions::default();
-    options.instructions = instructions;
-    options.greeting = first_words.as_deref().map(persona::opening);
-    options.detect_machines = true;
-    let dialled = app.vonage.dial(&wish.to, options).await;
-    initiated(&app, &wish, dialled).await
+    let speaker = Speaker::Esther {
+        instructions,
+        greeting: first_words.as_deref().map(persona::opening),
+    };
+    place(&app, &wish, &speaker).await
+}
+
+/// Who speaks in a call.
+enum Speaker {
+    /// The carrier's own voice says this.
+    Carrier(String),
+    /// Esther, with words of her own unless others are given.
+    Esther {
+        instructions: Option<String>,
+        greeting: Option<String>,
+    },
+}
+
+impl Speaker {
+    async fn dial(&self, app: &App, to: &PhoneNumber) -> Result<Dialled, ProviderError> {
+        let mut options = DialOptions::default();
+        options.only_once = true;
+        match self {
+            Self::Carrier(words) => app.vonage.announce(to, words, options).await,
+            Self::Esther {
+                instructions,
+                greeting,
+            } => {
+                options.instructions.clone_from(instructions);
+                options.greeting.clone_from(greeting);
+                options.detect_machines = true;
+                app.vonage.dial(to, options).await
+            }
+        }
+    }
 }
 
 /// `POST /calls/{uuid}/hangup`: Esther says her last words where she talks; any other call ends at
@@ -81,9 +107,7 @@ async fn may_be_called(app: &App, to: PhoneNumber, body: &Members<'_>) -> Result
     }
     let wish = Wish::to(to, overrule);
     if let Err(refusals) = app.permission.ask(&wish).await {
-        let reasons: Vec<&str> = refusals.iter().map(|reason| reason.as_str()).collect();
-        let detail = format!("This number may not be called: {}.", reasons.join(", "));
-        return Err(Problem::new(StatusCode::CONFLICT, detail).with("reasons", json!(reasons)));
+        return Err(refused(&refusals));
     }
     if let Err(error) = app.vonage.check_account() {
         app.permission.take_back(&wish).await;
@@ -92,58 +116,64 @@ async fn may_be_called(app: &App, to: PhoneNumber, body: &Members<'_>) -> Result
     Ok(wish)
 }
 
-/// Waits for the account's turn: its rate is one for all nodes and campaigns.
-async fn turn(app: &App, wish: &Wish) -> Result<(), Problem> {
-    let problem = match app.outbound.turn().await {
-        Ok(()) if app.readiness.is_draining() => Problem::busy("Esther is about to stop.", LATER),
-        Ok(()) => return Ok(()),
-        Err(error) => {
-            tracing::warn!(%error, "a call by hand does not get its turn");
-            let wait = match error.kind() {
-                ProviderErrorKind::Throttled { retry_after } => retry_after.map(|it| it.as_secs()),
-                _ => None,
-            };
-            let wait = wait
-                .and_then(|wait| u32::try_from(wait).ok())
-                .unwrap_or(SOON);
-            Problem::busy("The account can begin no further call now.", wait.max(1))
+/// Has the carrier place the call that is allowed, in the account's turn. A carrier that does not
+/// place it and may do so soon is asked again, and so are the rules before that.
+async fn place(app: &App, wish: &Wish, speaker: &Speaker) -> Result<Json<Value>, Problem> {
+    let mut tries = Tries::begin();
+    loop {
+        if let Err(problem) = turn(app, wish).await {
+            app.permission.take_back(wish).await;
+            return Err(problem);
         }
-    };
-    app.permission.take_back(wish).await;
-    Err(problem)
-}
-
-async fn initiated(
-    app: &App,
-    wish: &Wish,
-    dialled: Result<Dialled, ProviderError>,
-) -> Result<Json<Value>, Problem> {
-    let call = match dialled {
-        Ok(dialled) => dialled.id,
-        Err(error) => {
-            if was_not_placed(&error) {
+        let error = match speaker.dial(app, &wish.to).await {
+            Ok(dialled) => return Ok(initiated(app, wish, &dialled.id)),
+            Err(error) => error,
+        };
+        let Some(pause) = tries.pause(error.kind()) else {
+            if error.kind().did_nothing() {
                 app.permission.take_back(wish).await;
             }
             return Err(carrier(error));
-        }
-    };
-    let remote = Party::new(wish.to.reveal().trim_start_matches('+'));
-    // Before the answer: whoever has it may ask for the call at once.
-    app.calls.placed(&call, Some(&remote), None, wall());
-    Ok(Json(
-        json!({ "success": true, "callId": call, "status": "initiated" }),
-    ))
+        };
+        tracing::debug!(%error, ?pause, "the carrier is asked for a call once more");
+        tokio::time::sleep(pause).await;
+    }
 }
 
-/// Whether the carrier says so; after other failures it may have been.
-fn was_not_placed(error: &ProviderError) -> bool {
-    matches!(
-        error.kind(),
-        ProviderErrorKind::Throttled { .. }
-            | ProviderErrorKind::Unauthorized
-            | ProviderErrorKind::NotFound
-            | ProviderErrorKind::Invalid
-    )
+/// Waits for the account's turn: its rate is one for all nodes and campaigns. Meanwhile much may
+/// have been said.
+async fn turn(app: &App, wish: &Wish) -> Result<(), Problem> {
+    if let Err(error) = app.outbound.turn().await {
+        tracing::warn!(%error, "a call by hand does not get its turn");
+        let wait = match error.kind() {
+            ProviderErrorKind::Throttled { retry_after } => retry_after.map(|it| it.as_secs()),
+            _ => None,
+        };
+        let wait = wait
+            .and_then(|wait| u32::try_from(wait).ok())
+            .unwrap_or(SOON);
+        let detail = "The account can begin no further call now.";
+        return Err(Problem::busy(detail, wait.max(1)));
+    }
+    if app.readiness.is_draining() {
+        return Err(Problem::busy("Esther is about to stop.", LATER));
+    }
+    let asked = app.permission.ask_again(wish).await;
+    asked.map_err(|refusals| refused(&refusals))
+}
+
+/// The carrier has taken the call on.
+fn initiated(app: &App, wish: &Wish, call: &CallId) -> Json<Value> {
+    let remote = Party::new(wish.to.reveal().trim_start_matches('+'));
+    // Before the answer: whoever has it may ask for the call at once.
+    app.calls.placed(call, Some(&remote), None, wall());
+    Json(json!({ "success": true, "callId": call, "status": "initiated" }))
+}
+
+fn refused(refusals: &[Refusal]) -> Problem {
+    let reasons: Vec<&str> = refusals.iter().map(|reason| reason.as_str()).collect();
+    let detail = format!("This number may not be called: {}.", reasons.join(", "));
+    Problem::new(StatusCode::CONFLICT, detail).with("reasons", json!(reasons))
 }
 
 /// The members of a body, which problems name and never repeat.
@@ -202,7 +232,9 @@ pub(super) fn carrier(error: ProviderError) -> Problem {
             let seconds = retry_after.map_or(1, |wait| wait.as_secs().max(1));
             Problem::busy(detail, u32::try_from(seconds).unwrap_or(u32::MAX))
         }
-        ProviderErrorKind::Unavailable => Problem::busy(detail, SOON),
+        ProviderErrorKind::Unavailable | ProviderErrorKind::Unreachable => {
+            Problem::busy(detail, SOON)
+        }
         ProviderErrorKind::TimedOut => Problem::new(StatusCode::GATEWAY_TIMEOUT, detail),
         _ => Problem::new(StatusCode::BAD_GATEWAY, detail),
     }

@@ -4,16 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::{Attempt, Failing, Hand, Inner, Stored, Waiting, complain, pace, running_for};
+use super::{
+    Attempt, CampaignState, Failing, Hand, Inner, Stored, Waiting, complain, pace, running_for,
+};
 use crate::{
     call::{CallId, Direction, Outcome, Party},
     error::{ProviderError, ProviderErrorKind},
     lead::{CallResult, Change, Claim, Claimant, Lead, LeadCallStatus},
     outbound::{
-        Campaign, Order, Placed, Refusal,
+        Campaign, Order, Placed, Refusal, Tries,
         attempt::{self, Room, attempt_key},
     },
     record::CallNote,
@@ -130,7 +132,7 @@ impl Inner {
             version: 1,
             value: attempt,
         };
-        self.dial(campaign, stored, claim).await
+        self.dial(campaign, stored, claim, stop).await
     }
 
     /// Whether the rules let a lead be called; otherwise it is refused, or its turn comes later.
@@ -199,6 +201,7 @@ impl Inner {
         campaign: &Campaign,
         mut attempt: Stored<Attempt>,
         claim: &mut Option<Claim>,
+        stop: watch::Receiver<bool>,
     ) -> Result<Option<Stored<Attempt>>, ProviderError> {
         let order = Order {
             attempt: attempt.value.id.clone(),
@@ -208,7 +211,7 @@ impl Inner {
             voicemail: campaign.plan.voicemail,
             prompt_version: campaign.plan.prompt_version.clone(),
         };
-        match self.desk.line.dial(&order).await {
+        match self.ask_carrier(campaign, &order, stop).await {
             Ok(call) => {
                 self.note_failure(&campaign.id, Failing::Carrier, None)
                     .await;
@@ -216,7 +219,7 @@ impl Inner {
                     .await;
                 Ok(Some(attempt))
             }
-            Err(failed) if was_not_placed(&failed) => {
+            Err(failed) if failed.kind().did_nothing() => {
                 warn!(
                     error = &failed as &dyn std::error::Error,
                     campaign = campaign.id,
@@ -245,6 +248,49 @@ impl Inner {
                 Ok(Some(attempt))
             }
         }
+    }
+
+    /// Asks until the carrier has taken the call or may have, there is no hope, or it must not be
+    /// placed any more.
+    async fn ask_carrier(
+        &self,
+        campaign: &Campaign,
+        order: &Order,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<CallId, ProviderError> {
+        let rules = campaign.plan.rules(self.config.consent);
+        let mut tries = Tries::begin();
+        loop {
+            let failed = match self.desk.line.dial(order).await {
+                Ok(call) => return Ok(call),
+                Err(failed) => failed,
+            };
+            let Some(pause) = tries.pause(failed.kind()) else {
+                return Err(failed);
+            };
+            debug!(%failed, ?pause, "the carrier is asked for a call once more");
+            let told = tokio::select! {
+                biased;
+                // An error says that nobody can tell us to go on.
+                _ = stop.wait_for(|stop| *stop) => true,
+                come = async {
+                    tokio::time::sleep(pause).await;
+                    self.await_place(campaign).await
+                } => come.is_err(),
+            };
+            let stopped = told || !self.is_running(campaign).await;
+            let (gate, now) = (&self.desk.gate, self.now());
+            if stopped || gate.ask_again(&order.to, &rules, false, now).await.is_err() {
+                return Err(failed);
+            }
+        }
+    }
+
+    /// Whether somebody has paused or stopped a campaign meanwhile. What cannot be read does not
+    /// run.
+    async fn is_running(&self, campaign: &Campaign) -> bool {
+        let now = self.campaigns.get(&campaign.id, self.now()).await;
+        matches!(now, Ok(Some(now)) if now.state == CampaignState::Running)
     }
 
     /// The carrier has taken a call: everybody may know whose it is.
@@ -572,17 +618,6 @@ impl Inner {
             complain("a claim cannot be given back: its lease runs out", &failed);
         }
     }
-}
-
-/// See [`Line::dial`](crate::outbound::Line::dial).
-fn was_not_placed(failed: &ProviderError) -> bool {
-    matches!(
-        failed.kind(),
-        ProviderErrorKind::Throttled { .. }
-            | ProviderErrorKind::Unauthorized
-            | ProviderErrorKind::NotFound
-            | ProviderErrorKind::Invalid
-    )
 }
 
 /// When a lead is due again whose call the carrier did not take.

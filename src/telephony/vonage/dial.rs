@@ -221,7 +221,8 @@ impl Vonage {
         let events = flow::events_url(self.config(), Direction::Outbound);
         let caller = CallerId::Number(Private::new(from.reveal().to_owned()));
         let mut call = CreateCall::new(PhoneEndpoint::new(to.reveal()), caller, flow)
-            .events(events, Method::Post);
+            .events(events, Method::Post)
+            .only_once(options.only_once);
         if options.detect_machines {
             // Heard while the call goes on: in the other modes whoever answers hears silence.
             let mode = AdvancedMachineDetection::new(DetectionMode::Default, OnMachine::Continue);

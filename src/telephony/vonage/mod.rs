@@ -22,7 +22,7 @@ mod router;
 pub use router::{router, webhooks};
 
 mod nodes;
-pub use nodes::{EventKeeper, LimitInState, SharedLimit};
+pub use nodes::{EventKeeper, LimitInState, SharedLimit, Urgency};
 
 mod replies;
 

@@ -9,7 +9,10 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep_until, timeout},
+};
 
 use super::webhook::StatusEvent;
 use crate::{
@@ -22,9 +25,19 @@ use crate::{
 /// Keeps the limit of an account's requests for several nodes.
 #[async_trait]
 pub trait SharedLimit: fmt::Debug + Send + Sync + 'static {
-    /// Waits until the account may send another request. Whatever is out of order, it comes back
-    /// before a caller would notice: each node keeps the limit for itself besides.
-    async fn request(&self);
+    /// Waits until the account may send another request. Whatever is out of order, it comes back:
+    /// soon for one that is urgent. Each node keeps the limit for itself besides.
+    async fn request(&self, urgency: Urgency);
+}
+
+/// Who waits for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "one or the other")]
+pub enum Urgency {
+    /// Somebody on the phone does: their call is steered or ended.
+    Caller,
+    /// Nobody does: a call is looked up.
+    Nobody,
 }
 
 /// Keeps what events say where all nodes find it.
@@ -62,36 +75,44 @@ impl LimitInState {
         }
     }
 
-    /// The next place; `None` where the store does not tell in time.
-    async fn place(&self) -> Option<Timestamp> {
+    /// Waits for one place after another until one is not missed: whoever was kept from going on
+    /// at that time would come in a crowd.
+    async fn turn(&self, urgency: Urgency) {
+        loop {
+            match self.place().await {
+                Ok(place) if arrive(place, clock::wall).await => return,
+                Ok(_) => {}
+                // A store that is slow must not keep a call from being hung up.
+                Err(_) if urgency == Urgency::Caller => return,
+                Err(until) => sleep_until(until.into()).await,
+            }
+        }
+    }
+
+    /// The next place. Where the store does not tell in time, when it is asked again.
+    async fn place(&self) -> Result<Timestamp, Instant> {
         let mut silent = self.asking.lock().await;
-        if silent.is_some_and(|until| clock::now() < until) {
-            return None;
+        if let Some(until) = silent.filter(|until| clock::now() < *until) {
+            return Err(until);
         }
         let place = take_place(&*self.state, QUEUE, self.interval, clock::wall());
         let why = match timeout(ASKED, place).await {
-            Ok(Ok(place)) => return Some(place),
+            Ok(Ok(place)) => return Ok(place),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the store is silent".to_owned(),
         };
-        *silent = Some(clock::now() + SILENT);
-        tracing::debug!(why, "requests to the carrier go out without a turn");
-        None
+        tracing::debug!(why, "urgent requests to the carrier go out without a turn");
+        let until = clock::now() + SILENT;
+        *silent = Some(until);
+        Err(until)
     }
 }
 
 #[async_trait]
 impl SharedLimit for LimitInState {
-    async fn request(&self) {
-        for _ in 0..TURNS {
-            // A store that is slow must not keep a call from being hung up.
-            let Some(place) = self.place().await else {
-                return;
-            };
-            // Whoever was kept from going on at that time would come in a crowd.
-            if arrive(place, clock::wall).await {
-                return;
-            }
+    async fn request(&self, urgency: Urgency) {
+        if timeout(PATIENCE, self.turn(urgency)).await.is_err() {
+            tracing::debug!("a request to the carrier goes out without a turn");
         }
     }
 }
@@ -101,14 +122,14 @@ const QUEUE: &str = "requests";
 /// How much of the limit is used: what goes out evenly may arrive unevenly.
 const SHARE: f64 = 2.0 / 3.0;
 
-/// How often a turn is taken that may be missed.
-const TURNS: usize = 3;
+/// How long a request waits for its turn at most.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a store may take for a place.
 const ASKED: Duration = Duration::from_secs(1);
 
 /// How long it is not asked again once it was silent.
-const SILENT: Duration = Duration::from_secs(5);
+const SILENT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -124,7 +145,7 @@ mod tests {
             for _ in 0..20 {
                 let node = Arc::clone(&node);
                 sent.spawn(async move {
-                    node.request().await;
+                    node.request(Urgency::Nobody).await;
                     now()
                 });
             }
@@ -171,12 +192,22 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_store_delays_every_request_once() {
+    async fn with_a_silent_store(urgency: Urgency) -> Duration {
         let node = LimitInState::new(Arc::new(Silent), 15);
         let began = now();
-        let requests = (0..10).map(|_| node.request());
+        let requests = (0..10).map(|_| node.request(urgency));
         futures::future::join_all(requests).await;
-        assert!(now().duration_since(began) < 2 * ASKED);
+        now().duration_since(began)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_store_delays_whom_a_caller_waits_for_once() {
+        assert!(with_a_silent_store(Urgency::Caller).await < 2 * ASKED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_store_is_waited_for_when_nobody_waits_for_the_request() {
+        let waited = with_a_silent_store(Urgency::Nobody).await;
+        assert!((PATIENCE..PATIENCE + ASKED).contains(&waited), "{waited:?}");
     }
 }

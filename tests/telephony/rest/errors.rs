@@ -204,10 +204,9 @@ async fn a_carrier_that_is_gone_has_placed_nothing() {
     let error = rest.create(&call()).await.expect_err("nobody is there");
     assert!(matches!(error, RestError::Unreachable(_)), "{error:?}");
     assert!(!error.may_have_happened());
-    assert_eq!(
-        *ProviderError::from(error).kind(),
-        ProviderErrorKind::Unavailable
-    );
+    let error = ProviderError::from(error);
+    assert_eq!(*error.kind(), ProviderErrorKind::Unreachable);
+    assert!(error.kind().did_nothing());
 }
 
 /// An answer that says yes and makes no sense is no failure that could be repeated.

@@ -23,6 +23,7 @@ pub struct CreateCall {
     machines: Option<MachineDetection>,
     longest: Option<Duration>,
     ringing: Option<Duration>,
+    pub(super) only_once: bool,
 }
 
 /// The number that the callee sees.
@@ -73,6 +74,7 @@ impl CreateCall {
             machines: None,
             longest: None,
             ringing: None,
+            only_once: false,
         }
     }
 
@@ -97,6 +99,13 @@ impl CreateCall {
     /// How long it may ring: 1 to 120 s, by default 60 s.
     pub const fn ringing(mut self, ringing: Duration) -> Self {
         self.ringing = Some(ringing);
+        self
+    }
+
+    /// Sends the request once, even where it was refused for now: as
+    /// [`DialOptions::only_once`](crate::telephony::DialOptions::only_once).
+    pub const fn only_once(mut self, once: bool) -> Self {
+        self.only_once = once;
         self
     }
 

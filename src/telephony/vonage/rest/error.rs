@@ -81,7 +81,7 @@ impl RestError {
     fn kind(&self) -> ProviderErrorKind {
         match self {
             Self::Refused(problem) => problem.means(),
-            Self::Unreachable(_) => ProviderErrorKind::Unavailable,
+            Self::Unreachable(_) => ProviderErrorKind::Unreachable,
             Self::TimedOut => ProviderErrorKind::TimedOut,
             Self::Broken(_) => ProviderErrorKind::Closed,
             Self::Answer(_) => ProviderErrorKind::Protocol,
@@ -179,7 +179,7 @@ impl ApiProblem {
             408 => ProviderErrorKind::TimedOut,
             409 => ProviderErrorKind::Conflict,
             429 => ProviderErrorKind::Throttled {
-                retry_after: self.retry_after,
+                retry_after: self.retry_after.or(Some(LIMITED)),
             },
             400..500 => ProviderErrorKind::Invalid,
             500.. => ProviderErrorKind::Unavailable,
@@ -241,6 +241,8 @@ fn shortened(text: &str) -> String {
     text.trim().chars().take(MAX_TEXT).collect()
 }
 
+/// Limits hold for one second (Vonage "CPS limit" and API reference).
+const LIMITED: Duration = Duration::from_secs(1);
 const TRACE: &str = "x-nexmo-trace-id";
 const MAX_TEXT: usize = 200;
 const MAX_INVALID: usize = 10;

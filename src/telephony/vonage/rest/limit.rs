@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::SharedLimit;
+use super::super::{SharedLimit, Urgency};
 use crate::clock;
 
 /// What an account may do in any one second (Vonage "CPS limit" and API reference).
@@ -110,9 +110,9 @@ impl Limiter {
     }
 
     /// Waits until another request may be sent.
-    pub(super) async fn request(&self) {
+    pub(super) async fn request(&self, urgency: Urgency) {
         if let Some(elsewhere) = &self.elsewhere {
-            elsewhere.request().await;
+            elsewhere.request(urgency).await;
         }
         let at = lock(&self.requests).take(clock::now());
         tokio::time::sleep_until(at.into()).await;

@@ -191,9 +191,13 @@ impl Rest {
     /// When there is no answer, or it is a refusal.
     pub async fn create(&self, call: &CreateCall) -> Result<Created, RestError> {
         let body = call.to_json()?;
+        let repeat = match call.only_once {
+            true => Repeat::Never,
+            false => Repeat::Unsafe,
+        };
         let sent = Sent::new(Method::POST, self.url(&["calls"])?)
             .of(Need::Call)
-            .repeated(Repeat::Unsafe)
+            .repeated(repeat)
             .with(body);
         let answer = self.send(sent).await?;
         Created::read(&answer).ok_or(RestError::Answer("it names no call"))

@@ -11,6 +11,8 @@ pub(super) enum Repeat {
     Safe,
     /// Something else: a second call, a second key.
     Unsafe,
+    /// Whatever it is, who asks wants to look around before asking again.
+    Never,
 }
 
 /// How patient a client is.
@@ -32,8 +34,12 @@ pub(super) fn pause(
     chance: f64,
     patience: Patience,
 ) -> Option<Duration> {
-    let may_go = error.is_passing() && (repeat == Repeat::Safe || !error.may_have_happened());
-    if !may_go || attempts >= MAX_ATTEMPTS {
+    let may_go = match repeat {
+        Repeat::Safe => true,
+        Repeat::Unsafe => !error.may_have_happened(),
+        Repeat::Never => false,
+    };
+    if !may_go || !error.is_passing() || attempts >= MAX_ATTEMPTS {
         return None;
     }
     let doubled = patience.pause * 2_u32.saturating_pow(attempts.saturating_sub(1));

@@ -9,6 +9,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
+    super::Urgency,
     ApiProblem, Rest, RestError,
     retry::{self, Repeat},
 };
@@ -55,6 +56,13 @@ impl Sent {
         self
     }
 
+    fn urgency(&self) -> Urgency {
+        match self.method {
+            Method::GET => Urgency::Nobody,
+            _ => Urgency::Caller,
+        }
+    }
+
     pub(super) fn with(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
@@ -78,7 +86,7 @@ impl Rest {
         loop {
             match sent.need {
                 Need::Call => self.inner.limiter.call().await,
-                Need::Request => self.inner.limiter.request().await,
+                Need::Request => self.inner.limiter.request(sent.urgency()).await,
             }
             let error = match self.attempt(&sent, most).await {
                 Ok(answer) => return Ok(answer),
