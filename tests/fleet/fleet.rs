@@ -27,6 +27,7 @@ use crate::{
     balancer::{self, Nodes},
     crowd::{self, Days},
     dynamo::Server,
+    held::Held,
     node::{Node, Site},
     referee,
     report::Report,
@@ -164,6 +165,7 @@ impl Fleet {
 
     /// From the start of the campaign to its end, and what came of it.
     pub(crate) async fn run(self: Arc<Self>) -> Report {
+        let held = Held::watch();
         let witness = Arc::new(Witness::default());
         let watching = tokio::spawn(witness::watch(Arc::clone(&self), Arc::clone(&witness)));
         let started = self.steer("start").await;
@@ -198,6 +200,10 @@ impl Fleet {
         witness.quiet(&self).await;
         watching.abort();
         let mut report = referee::judge(&self, &witness, ended, took).await;
+        report.row(
+            "the referee itself was held up for, at most",
+            format!("{:?}", held.longest()),
+        );
         for (nth, process) in self.processes.iter().enumerate() {
             if let Some(node) = process.lock().await.take() {
                 node.terminate().await;

@@ -9,6 +9,7 @@
 mod balancer;
 mod crowd;
 mod fleet;
+mod held;
 mod node;
 mod referee;
 mod report;

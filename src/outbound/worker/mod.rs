@@ -6,6 +6,7 @@
 //! looked up at the carrier and settled, and never dialled again.
 
 mod recover;
+mod settle;
 mod turn;
 
 use std::{

@@ -8,8 +8,7 @@ use super::{
     },
     placed::{Attached, Taken},
     rest::{
-        CallDetails, CallFlow, CallerId, CreateCall, HungUp, ListCalls, MachineDetection, Rest,
-        RestError,
+        CallDetails, CallFlow, CallerId, CreateCall, HungUp, MachineDetection, Rest, RestError,
     },
 };
 use crate::{
@@ -113,41 +112,6 @@ impl Vonage {
     /// When the account is not ready, the keys are others, or the carrier fails.
     pub async fn send_dtmf(&self, call: &CallId, keys: &str) -> Result<(), ProviderError> {
         Ok(self.rest(Some(call))?.send_dtmf(call, keys).await?)
-    }
-
-    /// What the carrier knows of calls to `to` that began in the time around `since` or later,
-    /// newest first: whether a call was placed whose request was never answered. Looks at the last
-    /// thousand calls.
-    ///
-    /// # Errors
-    ///
-    /// When the account is not ready, or the carrier fails.
-    pub async fn look_up(
-        &self,
-        to: &PhoneNumber,
-        since: jiff::Timestamp,
-    ) -> Result<Vec<CallDetails>, ProviderError> {
-        let rest = self.rest(None)?;
-        let mut which = ListCalls {
-            since: Some(since),
-            page_size: Some(100),
-            newest_first: true,
-            ..ListCalls::default()
-        };
-        let mut found = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let page = rest.list(&which).await?;
-            let read = page.calls.len() as u64;
-            found.extend(page.calls.into_iter().filter(|call| {
-                let number = call.to.as_ref().map(PhoneNumber::try_from);
-                call.direction != Some(Direction::Inbound) && number == Some(Ok(to.clone()))
-            }));
-            which.index += read;
-            if read == 0 || which.index >= page.count {
-                break;
-            }
-        }
-        Ok(found)
     }
 
     /// Takes in what the carrier knows of a call that was placed, as if an event had told it: for
@@ -335,5 +299,3 @@ pub(super) fn invalid(error: NccoError) -> ProviderError {
 
 /// How long whoever answered may hear nothing for the sake of the right words.
 const ANSWER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
-/// A thousand calls.
-const MAX_PAGES: usize = 10;

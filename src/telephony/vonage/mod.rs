@@ -39,6 +39,8 @@ mod placed;
 
 mod dial;
 
+mod look_up;
+
 mod flow;
 
 mod leg;
@@ -77,6 +79,7 @@ use self::{
     calls::{Calls, Facts, Place},
     introductions::Introductions,
     leg::{Attachment, LegTask, Signal},
+    look_up::LookUps,
     placed::Placed,
     replies::Replies,
     rest::Limiter,
@@ -116,6 +119,7 @@ struct Inner {
     /// How many requests for calls were not answered yet.
     asking: watch::Sender<usize>,
     progress: broadcast::Sender<CallProgress>,
+    look_ups: LookUps,
 }
 
 /// Whose webhooks are believed; changes with the credentials.
@@ -154,6 +158,7 @@ impl Vonage {
             introductions: Mutex::default(),
             asking: watch::Sender::new(0),
             progress: broadcast::Sender::new(EVENTS),
+            look_ups: LookUps::default(),
         })))
     }
 

@@ -52,14 +52,14 @@ pub trait EventKeeper: fmt::Debug + Send + Sync + 'static {
     async fn keep(&self, event: &StatusEvent) -> Result<(), ProviderError>;
 }
 
-/// A limit in the state that nodes share: a queue in which every request takes a place.
+/// A limit in the state that nodes share: queues in which every request takes a place. Those that a
+/// caller waits for have one of their own: however many calls are looked up, nobody waits for that.
 #[derive(Debug)]
 pub struct LimitInState {
-    state: Arc<dyn StateStore>,
-    interval: Duration,
-    /// Requests of this node ask one after another, so that only nodes race for a place. Until
-    /// when nobody asks, since the store was silent.
-    asking: Mutex<Option<Instant>>,
+    urgent: Queue,
+    others: Queue,
+    /// When a request may go out that never got its turn.
+    alone: Mutex<Instant>,
 }
 
 impl LimitInState {
@@ -67,23 +67,69 @@ impl LimitInState {
     /// [`RateLimits::requests`](super::rest::RateLimits::requests).
     pub fn new(state: Arc<dyn StateStore>, requests: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "few")]
-        let rate = requests.max(1) as f64 * SHARE;
-        Self {
+        let interval = Duration::from_secs_f64(1.0 / (requests.max(1) as f64 * SHARE));
+        let queue = |state, name| Queue {
             state,
-            interval: Duration::from_secs_f64(1.0 / rate),
+            name,
+            interval,
             asking: Mutex::default(),
+        };
+        Self {
+            urgent: queue(Arc::clone(&state), "steering"),
+            others: queue(state, "look-ups"),
+            alone: Mutex::new(clock::now()),
         }
     }
 
-    /// Waits for one place after another until one is not missed: whoever was kept from going on
-    /// at that time would come in a crowd.
-    async fn turn(&self, urgency: Urgency) {
+    /// Waits until this node may send a request without having asked the others, one after another.
+    async fn alone(&self) {
+        let mut free = self.alone.lock().await;
+        sleep_until((*free).into()).await;
+        *free = clock::now() + ALONE;
+    }
+}
+
+#[async_trait]
+impl SharedLimit for LimitInState {
+    async fn request(&self, urgency: Urgency) {
+        let come = match urgency {
+            Urgency::Caller => timeout(PATIENCE, self.urgent.turn()).await,
+            Urgency::Nobody => timeout(PATIENCE, self.others.patient_turn()).await,
+        };
+        if come.is_err() {
+            tracing::debug!("a request to the carrier goes out without a turn");
+            self.alone().await;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    state: Arc<dyn StateStore>,
+    name: &'static str,
+    interval: Duration,
+    /// Requests of this node ask one after another, so that only nodes race for a place. Until
+    /// when nobody asks, since the store was silent.
+    asking: Mutex<Option<Instant>>,
+}
+
+impl Queue {
+    /// Waits for a turn, unless the store is silent: it must not keep a call from being hung up.
+    async fn turn(&self) {
+        while let Ok(place) = self.place().await {
+            // Whoever was kept from going on at that time would come in a crowd.
+            if arrive(place, clock::wall).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a turn, and for the store.
+    async fn patient_turn(&self) {
         loop {
             match self.place().await {
                 Ok(place) if arrive(place, clock::wall).await => return,
                 Ok(_) => {}
-                // A store that is slow must not keep a call from being hung up.
-                Err(_) if urgency == Urgency::Caller => return,
                 Err(until) => sleep_until(until.into()).await,
             }
         }
@@ -95,35 +141,31 @@ impl LimitInState {
         if let Some(until) = silent.filter(|until| clock::now() < *until) {
             return Err(until);
         }
-        let place = take_place(&*self.state, QUEUE, self.interval, clock::wall());
+        let place = take_place(&*self.state, self.name, self.interval, clock::wall());
         let why = match timeout(ASKED, place).await {
             Ok(Ok(place)) => return Ok(place),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the store is silent".to_owned(),
         };
-        tracing::debug!(why, "urgent requests to the carrier go out without a turn");
         let until = clock::now() + SILENT;
+        tracing::debug!(
+            queue = self.name,
+            why,
+            "nobody can tell when it is a request's turn"
+        );
         *silent = Some(until);
         Err(until)
     }
 }
 
-#[async_trait]
-impl SharedLimit for LimitInState {
-    async fn request(&self, urgency: Urgency) {
-        if timeout(PATIENCE, self.turn(urgency)).await.is_err() {
-            tracing::debug!("a request to the carrier goes out without a turn");
-        }
-    }
-}
-
-const QUEUE: &str = "requests";
-
-/// How much of the limit is used: what goes out evenly may arrive unevenly.
-const SHARE: f64 = 2.0 / 3.0;
+/// How much of the limit a queue uses: what goes out evenly may arrive unevenly.
+const SHARE: f64 = 1.0 / 3.0;
 
 /// How long a request waits for its turn at most.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two requests of a node that go out without a turn.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// How long a store may take for a place.
 const ASKED: Duration = Duration::from_secs(1);
@@ -142,10 +184,11 @@ mod tests {
         let mut sent = tokio::task::JoinSet::new();
         for _ in 0..3 {
             let node = Arc::new(LimitInState::new(Arc::clone(&state), 15));
-            for _ in 0..20 {
+            for nth in 0..20 {
                 let node = Arc::clone(&node);
+                let urgency = [Urgency::Nobody, Urgency::Caller][nth % 2];
                 sent.spawn(async move {
-                    node.request(Urgency::Nobody).await;
+                    node.request(urgency).await;
                     now()
                 });
             }
@@ -192,10 +235,38 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_caller_waits_for_what_is_looked_up() {
+        let node = Arc::new(LimitInState::new(Arc::new(MemoryState::new()), 15));
+        for _ in 0..1_000 {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { node.request(Urgency::Nobody).await });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = now();
+        node.request(Urgency::Caller).await;
+        assert_eq!(now(), began);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_gets_no_turn_does_not_come_in_a_crowd() {
+        let node = Arc::new(LimitInState::new(Arc::new(MemoryState::new()), 15));
+        let requests = (0..100).map(|_| async {
+            node.request(Urgency::Nobody).await;
+            now()
+        });
+        let mut times = futures::future::join_all(requests).await;
+        times.sort();
+        for window in times.windows(8) {
+            let span = window[7].duration_since(window[0]);
+            assert!(span >= Duration::from_secs(1), "{span:?}");
+        }
+    }
+
     async fn with_a_silent_store(urgency: Urgency) -> Duration {
         let node = LimitInState::new(Arc::new(Silent), 15);
         let began = now();
-        let requests = (0..10).map(|_| node.request(urgency));
+        let requests = (0..3).map(|_| node.request(urgency));
         futures::future::join_all(requests).await;
         now().duration_since(began)
     }
@@ -208,6 +279,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_store_is_waited_for_when_nobody_waits_for_the_request() {
         let waited = with_a_silent_store(Urgency::Nobody).await;
-        assert!((PATIENCE..PATIENCE + ASKED).contains(&waited), "{waited:?}");
+        let alone = PATIENCE + 2 * ALONE;
+        assert!((alone..alone + ASKED).contains(&waited), "{waited:?}");
     }
 }

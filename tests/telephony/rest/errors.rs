@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
 use novavoice::{
     ProviderError, ProviderErrorKind,
     call::CallId,
@@ -13,7 +15,7 @@ use novavoice::{
             rest::{CallFlow, CallerId, CreateCall, ListCalls, RestError},
         },
     },
-    testkit::vonage::{Failing, Fault},
+    testkit::vonage::{Callee, Failing, Fault, Reaction},
 };
 
 use super::{Bench, CALLEE, callee, soon};
@@ -173,7 +175,7 @@ async fn a_call_whose_answer_is_lost_is_looked_up_and_not_placed_again() {
         assert_eq!(bench.asked().len(), before + 1, "it is not sent again");
         assert_eq!(bench.rest.placed(), placed);
     }
-    let since = "2020-01-01T00:00:00Z".parse().expect("a time");
+    let since = Timestamp::now() - SignedDuration::from_mins(1);
     let found = bench
         .vonage
         .look_up(&callee(), since)
@@ -185,6 +187,9 @@ async fn a_call_whose_answer_is_lost_is_looked_up_and_not_placed_again() {
         bench.vonage.look_up(&other, since).await.expect("a list"),
         []
     );
+    let before = since - SignedDuration::from_hours(1);
+    let before = bench.vonage.look_up(&callee(), before).await;
+    assert_eq!(before.expect("a list"), [], "long after that time");
     // Both are known by their events alone; they came at the same time.
     let mut steps = bench.steps().await;
     steps.extend(bench.steps().await);
@@ -193,6 +198,48 @@ async fn a_call_whose_answer_is_lost_is_looked_up_and_not_placed_again() {
     // What is found may be told again, and is not news.
     found.iter().for_each(|call| bench.vonage.settle(call));
     assert!(bench.progress.try_recv().is_err());
+    assert_eq!(bench.carrier.violations(), []);
+}
+
+/// The carrier lists calls, and finds none by its number. Those who look together share a listing,
+/// and the oldest of many calls is found as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_look_ups_are_one_listing_which_misses_no_call() {
+    let bench = Bench::with(
+        |_| {},
+        |options| {
+            (options.calls_per_second, options.requests_per_second) = (10_000, 10_000);
+            options.callee = Callee::that(Reaction::Busy);
+        },
+    )
+    .await;
+    let rest = bench.client_with(|config| {
+        config.limits.calls = 10_000;
+        config.timeout = Duration::from_secs(20);
+    });
+    let number = |nth: usize| format!("1212555{nth:04}");
+    let placed = futures::stream::iter(0..CALLS).map(|nth| {
+        let flow = Ncco::builder().then(Talk::new("Hello.")).build();
+        let flow = CallFlow::Ncco(flow.expect("a flow"));
+        let call = CreateCall::new(PhoneEndpoint::new(&number(nth)), CallerId::Random, flow);
+        let rest = rest.clone();
+        async move { rest.create(&call).await.expect("it is placed") }
+    });
+    placed.buffered(8).collect::<Vec<_>>().await;
+    let before = bench.asked().len();
+    let since = Timestamp::now() - SignedDuration::from_mins(1);
+    let looking = (0..50).map(|nth| {
+        let nth = nth * CALLS / 50;
+        let to = PhoneNumber::parse(&format!("+{}", number(nth))).expect("a number");
+        let vonage = bench.vonage.clone();
+        async move { (nth, vonage.look_up(&to, since).await.expect("a list")) }
+    });
+    for (nth, found) in futures::future::join_all(looking).await {
+        assert_eq!(found.len(), 1, "call {nth}");
+    }
+    // The one of who came first, and the one of all others, who asked while it was made.
+    let pages = CALLS.div_ceil(100);
+    assert_eq!(bench.asked().len() - before, 2 * pages);
     assert_eq!(bench.carrier.violations(), []);
 }
 
@@ -239,3 +286,6 @@ async fn an_account_is_set_while_the_service_runs() {
     assert_eq!(call.uuid(), dialled.expect("it rings").id.as_str());
     drop(soon(bench.vonage.answer()).await);
 }
+
+/// More than a thousand.
+const CALLS: usize = 1_050;

@@ -1,0 +1,179 @@
+//! Looking for calls whose request was never answered. Vonage finds no call by its number: it
+//! lists all calls of a time, up to a hundred to a request. Those who look at the same time
+//! therefore share one listing.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Vonage,
+    rest::{CallDetails, ListCalls, Rest},
+};
+use crate::{
+    call::Direction,
+    clock,
+    error::{ProviderError, ProviderErrorKind},
+    lead::PhoneNumber,
+};
+
+impl Vonage {
+    /// What the carrier knows of calls to `to` that were placed at `since` or in the quarter of an
+    /// hour after it, newest first: whether a call was placed whose request was never answered.
+    /// Later calls may be among them.
+    ///
+    /// # Errors
+    ///
+    /// When the account is not ready, the carrier fails, or there were more calls in that time
+    /// than can be looked through (ten thousand).
+    pub async fn look_up(
+        &self,
+        to: &PhoneNumber,
+        since: Timestamp,
+    ) -> Result<Vec<CallDetails>, ProviderError> {
+        let rest = self.rest(None)?;
+        let look_ups = &self.0.look_ups;
+        let wish = look_ups.wish(since);
+        let asked = clock::now();
+        let mut last = look_ups.last.lock().await;
+        let listing = match last.take() {
+            Some(last) if last.answers(asked, since) => last,
+            _ => Listing::make(&rest, look_ups.wanted()).await,
+        };
+        drop(wish);
+        let found = listing.to(to);
+        // Nobody wants it any more: it holds the numbers of many people.
+        *last = (!look_ups.wishes().is_empty()).then_some(listing);
+        found
+    }
+}
+
+/// Those who look for a call, and the last listing.
+#[derive(Debug, Default)]
+pub(super) struct LookUps {
+    /// From when on, by each of those who wait.
+    wishes: Mutex<Vec<Timestamp>>,
+    last: tokio::sync::Mutex<Option<Listing>>,
+}
+
+impl LookUps {
+    fn wish(&self, since: Timestamp) -> Wish<'_> {
+        self.wishes().push(since);
+        Wish { of: self, since }
+    }
+
+    /// The first and the last time from which on somebody wants to know.
+    fn wanted(&self) -> (Timestamp, Timestamp) {
+        let wishes = self.wishes();
+        let first = wishes.iter().min().copied();
+        let last = wishes.iter().max().copied();
+        (
+            first.unwrap_or(Timestamp::MIN),
+            last.unwrap_or(Timestamp::MAX),
+        )
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, Vec<Timestamp>> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody waits for a listing.
+#[derive(Debug)]
+struct Wish<'a> {
+    of: &'a LookUps,
+    since: Timestamp,
+}
+
+impl Drop for Wish<'_> {
+    fn drop(&mut self) {
+        let mut wishes = self.of.wishes();
+        if let Some(own) = wishes.iter().position(|since| *since == self.since) {
+            wishes.swap_remove(own);
+        }
+    }
+}
+
+/// All calls of a time, newest first, or why they could not be listed.
+#[derive(Debug)]
+struct Listing {
+    begun: Instant,
+    since: Timestamp,
+    last: Timestamp,
+    calls: Result<Vec<CallDetails>, (ProviderErrorKind, String)>,
+}
+
+impl Listing {
+    async fn make(rest: &Rest, (since, last): (Timestamp, Timestamp)) -> Self {
+        let begun = clock::now();
+        let calls = list(rest, since, last).await;
+        let calls = calls.map_err(|error| (error.kind().clone(), error.to_string()));
+        Self {
+            begun,
+            since,
+            last,
+            calls,
+        }
+    }
+
+    /// Whether it tells somebody who asked at `asked` what was placed from `since` on.
+    fn answers(&self, asked: Instant, since: Timestamp) -> bool {
+        self.begun >= asked && (self.since..=self.last).contains(&since)
+    }
+
+    fn to(&self, number: &PhoneNumber) -> Result<Vec<CallDetails>, ProviderError> {
+        match &self.calls {
+            Ok(calls) => Ok(calls
+                .iter()
+                .filter(|call| call.direction != Some(Direction::Inbound))
+                .filter(|call| {
+                    let to = call.to.as_ref().map(PhoneNumber::try_from);
+                    to.is_some_and(|to| to.as_ref() == Ok(number))
+                })
+                .cloned()
+                .collect()),
+            Err((kind, why)) => Err(ProviderError::new("vonage", kind.clone()).with_detail(why)),
+        }
+    }
+}
+
+async fn list(
+    rest: &Rest,
+    since: Timestamp,
+    last: Timestamp,
+) -> Result<Vec<CallDetails>, ProviderError> {
+    let until = last.checked_add(WINDOW).unwrap_or(Timestamp::MAX);
+    let mut which = ListCalls {
+        since: Some(since),
+        // What rings has no time yet, and would be left out.
+        until: Some(until).filter(|until| *until < clock::wall()),
+        page_size: Some(100),
+        newest_first: true,
+        ..ListCalls::default()
+    };
+    let mut calls = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let page = rest.list(&which).await?;
+        let read = page.calls.len() as u64;
+        calls.extend(page.calls);
+        which.index += read;
+        if read == 0 || which.index >= page.count {
+            return Ok(calls);
+        }
+    }
+    Err(
+        ProviderError::new("vonage", ProviderErrorKind::Unavailable).with_detail(format!(
+            "there were more than {} calls in {} minutes: look for the call in the carrier's log",
+            calls.len(),
+            WINDOW.as_secs() / 60
+        )),
+    )
+}
+
+/// How much later than its intent a call may be placed and begin, with a wide margin.
+const WINDOW: Duration = Duration::from_mins(15);
+/// Ten thousand calls.
+const MAX_PAGES: usize = 100;
