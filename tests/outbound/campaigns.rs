@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
     call::Outcome,
-    lead::{Change, Claimant, Guard, Lead, LeadCallStatus},
+    lead::{Change, Claimant, Guard, LEASE, Lead, LeadCallStatus},
     outbound::{CampaignState, Refusal, Rules},
 };
 use serde_json::json;
@@ -311,6 +311,30 @@ async fn a_call_of_which_nobody_knows_is_looked_up_and_never_placed_again() {
         let refusals = office.gate.ask(&lead, None, &Rules::default(), now()).await;
         assert_eq!(refusals, [Refusal::TooSoon]);
     }
+}
+
+/// Somebody else would take the lead meanwhile, and what came of the call would not be written to it.
+#[tokio::test(start_paused = true)]
+async fn a_lead_stays_claimed_while_the_carrier_looks_for_its_call() {
+    let office = Office::new();
+    let lead = office.lead(0, &[Outcome::Completed]).await;
+    office.line.fail(Fault {
+        kind: ProviderErrorKind::TimedOut,
+        placed: true,
+    });
+    office.line.looking(3 * LEASE);
+    let node = office.node();
+    let id = office.start(json!({"retries": {}})).await;
+    tokio::time::sleep(2 * LEASE).await;
+    assert_eq!(office.line.calls().len(), 1);
+    let other = Claimant::new("another node", now());
+    let taken = office.leads.claim(&lead, &other).await.unwrap();
+    assert!(taken.is_none());
+    let campaign = office.over(&id, HOUR).await;
+    node.stop().await;
+    assert_eq!(campaign.outcomes["completed"], 1);
+    let lead = office.leads.get(&lead).await.unwrap().unwrap();
+    assert_eq!(lead.call_status().unwrap(), LeadCallStatus::Called);
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,8 @@ struct Book {
     /// How the next requests fail; those that place the call all the same say so.
     faults: Vec<Fault>,
     asked: usize,
+    /// How long it takes to look calls up.
+    looking: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +78,11 @@ impl FakeLine {
     /// How long the calls take that are placed from now on.
     pub(crate) fn lasting(&self, length: Duration) {
         self.inner.lock().unwrap().length = length;
+    }
+
+    /// How long it takes to look calls up from now on.
+    pub(crate) fn looking(&self, takes: Duration) {
+        self.inner.lock().unwrap().looking = takes;
     }
 
     pub(crate) fn fail(&self, fault: Fault) {
@@ -160,6 +167,8 @@ impl Line for FakeLine {
     }
 
     async fn find(&self, to: &PhoneNumber, since: Timestamp) -> Result<Vec<Placed>, ProviderError> {
+        let takes = self.inner.lock().unwrap().looking;
+        tokio::time::sleep(takes).await;
         let mut calls = self.calls();
         calls.retain(|call| call.to == *to && call.at >= since);
         Ok(calls.iter().map(placed).collect())
