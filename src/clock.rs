@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 /// Now, on the clock that tokio can pause in tests.
 #[expect(
@@ -21,6 +22,12 @@ pub(crate) fn now() -> Instant {
 )]
 pub(crate) fn wall() -> Timestamp {
     whole_millis(Timestamp::now())
+}
+
+/// Evenly spread over 0 to 1: what keeps those who failed together from coming back together.
+pub(crate) fn chance() -> f64 {
+    let (random, ..) = Uuid::new_v4().as_fields();
+    f64::from(random) / f64::from(u32::MAX)
 }
 
 /// `time` without what is finer than a millisecond.

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use novavoice::{
     ProviderError,
+    call::CallId,
     lead::PhoneNumber,
     outbound::{ConsentRule, Gatekeeper, Refusal, Rules},
 };
@@ -98,7 +99,7 @@ impl Permission {
             return Ok(());
         };
         let rules = rules(self.consent);
-        gate.ask_again(&wish.to, &rules, wish.overrule, wall())
+        gate.ask_again(&wish.to, &rules, None, wish.overrule, wall())
             .await
     }
 
@@ -122,6 +123,14 @@ impl Permission {
         match refusals.is_empty() {
             true => Ok(()),
             false => Err(refusals),
+        }
+    }
+
+    /// The call that was allowed has become this one.
+    pub(crate) async fn placed(&self, wish: &Wish, call: &CallId) {
+        let Some(gate) = &self.gate else { return };
+        if let Err(error) = gate.placed(&wish.to, &wish.attempt, wish.at, call).await {
+            warn("which call an attempt became is not kept", &error);
         }
     }
 

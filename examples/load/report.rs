@@ -11,6 +11,7 @@ use novavoice::{audio::FRAME, testkit::bedrock::Mark};
 use crate::{
     calls::Talk,
     model::{END_SILENCE, Model, REPLY, ReplyKey},
+    service::Memory,
 };
 
 /// The service's use of the machine at one moment.
@@ -19,8 +20,7 @@ pub(crate) struct Sample {
     /// Processor time so far: the service's, and this program's.
     pub(crate) cpu: Duration,
     pub(crate) own_cpu: Duration,
-    /// Resident memory of the service in KiB.
-    pub(crate) memory: u64,
+    pub(crate) memory: Memory,
 }
 
 /// One round of calls.
@@ -37,9 +37,9 @@ pub(crate) struct Report {
     seconds: f64,
     cpu: f64,
     own_cpu: f64,
-    before: u64,
+    before: Memory,
     during: u64,
-    after: Vec<u64>,
+    after: Vec<Memory>,
     reply_frames: (usize, usize),
     foreign_frames: usize,
     caller_frames: (u64, u64),
@@ -57,8 +57,8 @@ pub(crate) struct Report {
 
 impl Report {
     /// Puts the rounds together. `before` is the service's memory before the first call, `after`
-    /// that after each round, in KiB.
-    pub(crate) fn new(rounds: &[Round], model: &Model, before: u64, after: Vec<u64>) -> Self {
+    /// that after each round.
+    pub(crate) fn new(rounds: &[Round], model: &Model, before: Memory, after: Vec<Memory>) -> Self {
         let begun = model.begun();
         let sessions = model.sessions();
         let talks = || rounds.iter().flat_map(|round| &round.talks);
@@ -125,7 +125,11 @@ impl Report {
             self.cpu = (last.cpu - first.cpu).as_secs_f64() / span;
             self.own_cpu = (last.own_cpu - first.own_cpu).as_secs_f64() / span;
         }
-        let peak = round.samples.iter().map(|sample| sample.memory).max();
+        let peak = round
+            .samples
+            .iter()
+            .map(|sample| sample.memory.resident)
+            .max();
         self.during = self.during.max(peak.unwrap_or(0));
     }
 
@@ -183,7 +187,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let calls = self.calls.max(1);
         let mib = |kib: u64| kib as f64 / 1024.0;
-        let grown = self.during.saturating_sub(self.before);
+        let grown = self.during.saturating_sub(self.before.resident);
         writeln!(f, "| measured | value |\n|---|---|")?;
         writeln!(f, "| calls at once | {} |", self.calls)?;
         writeln!(f, "| all up for | {:.0} s |", self.seconds)?;
@@ -198,21 +202,19 @@ impl fmt::Display for Report {
             self.cpu * 100.0,
             self.own_cpu * 100.0
         )?;
-        writeln!(f, "| memory before | {:.1} MiB |", mib(self.before))?;
+        let memory = |memory: Memory| {
+            let (resident, own) = (mib(memory.resident), mib(memory.own));
+            format!("{resident:.1} MiB, {own:.1} of it heap and stacks")
+        };
+        writeln!(f, "| memory before | {} |", memory(self.before))?;
         writeln!(
             f,
             "| memory during, at most | {:.1} MiB ({:.0} KiB per call) |",
             mib(self.during),
             grown as f64 / calls as f64
         )?;
-        for after in &self.after {
-            let kept = after.saturating_sub(self.before) as f64 / grown.max(1) as f64;
-            writeln!(
-                f,
-                "| memory after the calls | {:.1} MiB ({:.0} % of what they added) |",
-                mib(*after),
-                kept * 100.0
-            )?;
+        for (nth, after) in (1..).zip(&self.after) {
+            writeln!(f, "| memory after round {nth} | {} |", memory(*after))?;
         }
         let (expected, received) = self.reply_frames;
         writeln!(

@@ -124,6 +124,15 @@ impl Drop for Service {
     }
 }
 
+/// What a process has in memory, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// All of it.
+    pub(crate) resident: u64,
+    /// Without pages of files, such as its code: heap and stacks.
+    pub(crate) own: u64,
+}
+
 /// Reads a process's use of the machine from `/proc`.
 #[derive(Clone, Copy)]
 pub(crate) struct Gauge(u32);
@@ -149,18 +158,19 @@ impl Gauge {
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// Resident memory in KiB.
-    pub(crate) fn memory(self) -> anyhow::Result<u64> {
-        self.read("status")?
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmRSS:")?
-                    .split_whitespace()
-                    .next()?
-                    .parse()
-                    .ok()
-            })
-            .context("no VmRSS in /proc")
+    /// Its memory at this moment.
+    pub(crate) fn memory(self) -> anyhow::Result<Memory> {
+        let status = self.read("status")?;
+        let field = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let size = line.and_then(|line| line.split_whitespace().next());
+            let size = size.with_context(|| format!("no {name} in /proc"))?;
+            size.parse().with_context(|| format!("{name} is {size}"))
+        };
+        Ok(Memory {
+            resident: field("VmRSS:")?,
+            own: field("RssAnon:")?,
+        })
     }
 
     fn read(self, file: &str) -> anyhow::Result<String> {

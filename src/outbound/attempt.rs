@@ -48,6 +48,9 @@ pub(super) struct Attempt {
     pub(super) fence: u64,
     /// When the intent was written.
     pub(super) at: Timestamp,
+    /// When the carrier was asked last, where it did not take the call at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<Timestamp>,
     /// Who sees to it.
     pub(super) node: String,
     /// The carrier's id, once it has taken the call.

@@ -106,7 +106,8 @@ impl Gatekeeper {
     }
 
     /// Asks once more about an attempt that was allowed and is counted, which was not made at once.
-    /// Its lead is read again; how often they were called is no question any more.
+    /// Its lead is read again; how often they were called is no question any more. A refusal is
+    /// written down.
     ///
     /// # Errors
     ///
@@ -115,6 +116,7 @@ impl Gatekeeper {
         &self,
         phone: &PhoneNumber,
         rules: &Rules,
+        campaign: Option<&str>,
         overrule: bool,
         at: Timestamp,
     ) -> Result<(), Vec<Refusal>> {
@@ -133,10 +135,19 @@ impl Gatekeeper {
             let overruled = overrule && refusal.can_be_overruled();
             !overruled && !refusal.is_about_attempts()
         });
-        match found.is_empty() {
-            true => Ok(()),
-            false => Err(found),
+        if found.is_empty() {
+            return Ok(());
         }
+        let decision = Decision {
+            at,
+            phone: phone.clone(),
+            campaign: campaign.map(ToOwned::to_owned),
+            refusals: found.clone(),
+            overruled: Vec::new(),
+        };
+        // A log that cannot be written does not make it any more allowed.
+        self.write_down(decision).await;
+        Err(found)
     }
 
     /// The lead behind a number, for [`decide`](Self::decide).
@@ -215,6 +226,23 @@ impl Gatekeeper {
         at: Timestamp,
     ) -> Result<(), ProviderError> {
         let write = Self::attempt(phone, attempt, at);
+        self.state.apply(vec![write], at).await
+    }
+
+    /// Keeps which call an attempt became that was [counted](Self::count): nobody takes it for that
+    /// of another attempt then.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be kept.
+    pub async fn placed(
+        &self,
+        phone: &PhoneNumber,
+        attempt: &str,
+        at: Timestamp,
+        call: &CallId,
+    ) -> Result<(), ProviderError> {
+        let write = Self::became(phone, attempt, at, call);
         self.state.apply(vec![write], at).await
     }
 

@@ -30,6 +30,23 @@ pub async fn take_place(
     take_places(store, &[(name, interval)], now).await
 }
 
+/// The same, unless the place is later than `latest`: then it is left to others, and the answer is
+/// `None`.
+///
+/// # Errors
+///
+/// As [`take_place`].
+pub async fn take_place_by(
+    store: &dyn StateStore,
+    name: &str,
+    interval: Duration,
+    now: Timestamp,
+    latest: Timestamp,
+) -> Result<Option<Timestamp>, ProviderError> {
+    let place = take_places_by(store, &[(name, interval)], now, latest).await?;
+    Ok(place.taken())
+}
+
 /// Takes the same place in several queues at once: the first that is free in all of them. A place
 /// in one that had to wait for another queue would bring those behind it closer together.
 ///
@@ -41,6 +58,29 @@ pub async fn take_places(
     queues: &[(&str, Duration)],
     now: Timestamp,
 ) -> Result<Timestamp, ProviderError> {
+    let place = take_places_by(store, queues, now, Timestamp::MAX).await?;
+    Ok(place.at)
+}
+
+/// The next place in some queues.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: Timestamp,
+    is_taken: bool,
+}
+
+impl Place {
+    fn taken(self) -> Option<Timestamp> {
+        self.is_taken.then_some(self.at)
+    }
+}
+
+async fn take_places_by(
+    store: &dyn StateStore,
+    queues: &[(&str, Duration)],
+    now: Timestamp,
+    latest: Timestamp,
+) -> Result<Place, ProviderError> {
     let mut failed = None;
     for _ in 0..TRIES {
         let mut place = now;
@@ -51,6 +91,12 @@ pub async fn take_places(
             place = place.max(next_free(record.as_ref(), now));
             records.push((key, record, *interval));
         }
+        if place > latest {
+            return Ok(Place {
+                at: place,
+                is_taken: false,
+            });
+        }
         let writes = records.into_iter().map(|(key, record, interval)| {
             let following = place.checked_add(interval).unwrap_or(Timestamp::MAX);
             let write = Write::to(key).set(json!({ "next": following }));
@@ -60,7 +106,12 @@ pub async fn take_places(
             }
         });
         match store.apply(writes.collect(), now).await {
-            Ok(()) => return Ok(place),
+            Ok(()) => {
+                return Ok(Place {
+                    at: place,
+                    is_taken: true,
+                });
+            }
             Err(error) if *error.kind() == ProviderErrorKind::Conflict => failed = Some(error),
             Err(error) => return Err(error),
         }
@@ -106,31 +157,34 @@ impl Turns {
         loop {
             let place = {
                 let _asking = self.asking.lock().await;
-                let free = next_place(&*self.store, ACCOUNT, clock()).await?;
-                if free > until {
-                    let retry_after = Duration::try_from(free.duration_since(clock())).ok();
-                    let kind = ProviderErrorKind::Throttled { retry_after };
-                    return Err(ProviderError::new("outbound", kind)
-                        .with_detail("the account's calls are spoken for"));
-                }
-                take_place(&*self.store, ACCOUNT, self.interval, clock()).await?
+                let queue = [(ACCOUNT, self.interval)];
+                take_places_by(&*self.store, &queue, clock(), until).await?
             };
-            if arrive(place, clock).await {
+            if !place.is_taken {
+                let retry_after = Duration::try_from(place.at.duration_since(clock())).ok();
+                let kind = ProviderErrorKind::Throttled { retry_after };
+                return Err(ProviderError::new("outbound", kind)
+                    .with_detail("the account's calls are spoken for"));
+            }
+            if arrive(place.at, clock).await {
                 return Ok(());
             }
         }
     }
 
-    /// Takes the next place of the account that is one of the queue `name` too.
+    /// Takes the next place of the account that is one of the queue `name` too. `None`: it is later
+    /// than `latest`.
     pub(super) async fn place(
         &self,
         name: &str,
         interval: Duration,
         clock: fn() -> Timestamp,
-    ) -> Result<Timestamp, ProviderError> {
+        latest: Timestamp,
+    ) -> Result<Option<Timestamp>, ProviderError> {
         let _asking = self.asking.lock().await;
         let queues = [(name, interval), (ACCOUNT, self.interval)];
-        take_places(&*self.store, &queues, clock()).await
+        let place = take_places_by(&*self.store, &queues, clock(), latest).await?;
+        Ok(place.taken())
     }
 }
 

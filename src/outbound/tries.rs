@@ -26,14 +26,25 @@ impl Tries {
     /// How long to wait for the next try, after the last one failed. `None`: it is the last one,
     /// as the call may have been placed, or nobody can expect one soon.
     pub fn pause(&mut self, failed: &ProviderErrorKind) -> Option<Duration> {
-        let pause = match failed {
-            ProviderErrorKind::Throttled { retry_after } => (*retry_after)?,
-            ProviderErrorKind::Unreachable => PAUSE * 2_u32.pow(self.tries - 1),
+        let wished = match failed {
+            ProviderErrorKind::Throttled { retry_after } => retry_after.unwrap_or_default(),
+            ProviderErrorKind::Unreachable => Duration::ZERO,
             _ => return None,
         };
-        let again = self.tries < TRIES && clock::now() + pause <= self.until;
+        if self.tries >= TRIES {
+            return None;
+        }
+        let doubled = PAUSE * 2_u32.pow(self.tries - 1);
         self.tries += 1;
-        again.then_some(pause)
+        // Up to a quarter more, so that those who failed together do not come back together.
+        let pause = wished.max(doubled.mul_f64(1.0 + clock::chance() / 4.0));
+        (pause <= self.left()).then_some(pause)
+    }
+
+    /// How long a further try is worth waiting for, whatever it waits for.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(clock::now())
     }
 }
 
@@ -57,28 +68,37 @@ mod tests {
         let mut tries = Tries::begin();
         assert_eq!(tries.pause(&throttled(2)), Some(Duration::from_secs(2)));
         assert_eq!(tries.pause(&throttled(60)), None);
+        assert_eq!(Tries::begin().pause(&throttled(u64::MAX)), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_carrier_that_is_not_reached_is_asked_less_and_less_often() {
-        let mut tries = Tries::begin();
-        let mut pauses = Vec::new();
-        while let Some(pause) = tries.pause(&ProviderErrorKind::Unreachable) {
-            pauses.push(pause.as_secs());
-            tokio::time::sleep(pause).await;
+    async fn a_carrier_that_does_not_say_when_is_asked_less_and_less_often() {
+        let limited = ProviderErrorKind::Throttled { retry_after: None };
+        for failed in [ProviderErrorKind::Unreachable, limited, throttled(0)] {
+            let mut tries = Tries::begin();
+            let mut pauses = Vec::new();
+            while let Some(pause) = tries.pause(&failed) {
+                pauses.push(pause.as_secs_f64());
+                tokio::time::sleep(pause).await;
+            }
+            assert_eq!(
+                pauses.len(),
+                3,
+                "the next would come after 15 s: {pauses:?}"
+            );
+            for (pause, least) in pauses.iter().zip([1.0, 2.0, 4.0]) {
+                assert!((least..=least * 1.25).contains(pause), "{pauses:?}");
+            }
         }
-        assert_eq!(pauses, [1, 2, 4], "the next would come after 15 s");
     }
 
     #[test]
     fn what_may_have_happened_is_not_asked_for_again() {
-        let none = ProviderErrorKind::Throttled { retry_after: None };
         for kind in [
             ProviderErrorKind::TimedOut,
             ProviderErrorKind::Unavailable,
             ProviderErrorKind::Closed,
             ProviderErrorKind::Invalid,
-            none,
         ] {
             assert_eq!(Tries::begin().pause(&kind), None, "{kind:?}");
         }

@@ -327,6 +327,26 @@ async fn the_carriers_failures_are_told_as_such() {
     esther.stop().await.went_well();
 }
 
+/// The call is placed all the same, and counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_a_call_may_go_away_while_the_carrier_is_asked_again() {
+    let carrier = Carrier::start().await;
+    let esther = carrier.launch().start().await;
+    carrier.rest.fail(Fault::throttle(Some("2")));
+    let body = json!({"to": CALLEE, "message": "Hello."});
+    let asking = post(&esther, "/call/simple", &body);
+    let gone = tokio::time::timeout(Duration::from_secs(1), asking).await;
+    assert!(gone.is_err(), "{gone:?}");
+    let call = carrier.call().await;
+    assert_eq!(carrier.rest.placed(), 1);
+    until("the call's record", async || {
+        let calls = esther.json("/calls").await;
+        (calls["calls"][0]["call_uuid"] == json!(call.uuid())).then_some(())
+    })
+    .await;
+    esther.stop().await.went_well();
+}
+
 /// An account that is set over the API can call at once, and nothing of it is told again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_is_configured_later_calls_at_once() {

@@ -5,9 +5,10 @@ use std::{collections::HashSet, time::Duration};
 use jiff::Timestamp;
 use novavoice::{
     ProviderErrorKind,
-    call::Outcome,
+    call::{CallStatus, Outcome},
     lead::{Change, Claimant, Guard, LEASE, Lead, LeadCallStatus},
     outbound::{CampaignState, Refusal, Rules},
+    record::CallNote,
 };
 use serde_json::json;
 
@@ -310,6 +311,41 @@ async fn a_call_of_which_nobody_knows_is_looked_up_and_never_placed_again() {
         assert_eq!(campaign.outcomes[expected], 1);
         let refusals = office.gate.ask(&lead, None, &Rules::default(), now()).await;
         assert_eq!(refusals, [Refusal::TooSoon]);
+    }
+}
+
+/// The process that carried a call has died. The carrier connects the call to another one, which
+/// says how it ended; where it does not, it is abandoned.
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_call_is_settled_once_the_carrier_has_ended_it() {
+    for comes_back in [true, false] {
+        let office = Office::with(false);
+        office.lead(0, &[Outcome::Completed]).await;
+        office.line.lasting(Duration::from_secs(60));
+        let node = office.node();
+        let id = office.start(json!({"retries": {}})).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let call = office.line.calls()[0].id.clone();
+        let ended = |status, outcome| {
+            let mut note = CallNote::default();
+            (note.status, note.outcome) = (Some(status), Some(outcome));
+            note.ended = Some(now());
+            note
+        };
+        let gone = ended(CallStatus::Abandoned, Outcome::Abandoned);
+        office.calls.note(&call, &gone).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        let counts = office.campaign(&id).await.counts;
+        assert_eq!((counts.in_progress, counts.done), (1, 0), "it goes on");
+        if comes_back {
+            let voicemail = ended(CallStatus::Voicemail, Outcome::Voicemail);
+            office.calls.note(&call, &voicemail).await.unwrap();
+        }
+        let campaign = office.over(&id, HOUR).await;
+        node.stop().await;
+        let expected = if comes_back { "voicemail" } else { "abandoned" };
+        assert_eq!(campaign.outcomes[expected], 1, "{:?}", campaign.outcomes);
+        assert_eq!(campaign.counts.dialled, 1);
     }
 }
 

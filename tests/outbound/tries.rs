@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use novavoice::{ProviderErrorKind, call::Outcome, lead::PhoneNumber};
+use novavoice::{
+    ProviderErrorKind,
+    call::Outcome,
+    lead::{Change, Claimant, PhoneNumber},
+    state::{IdRange, Write},
+};
 use serde_json::json;
 
 use crate::{
@@ -110,4 +115,51 @@ async fn a_carrier_that_cannot_be_reached_for_a_moment_stops_no_campaign() {
     let campaign = office.over(&id, HOUR).await;
     node.stop().await;
     assert_eq!((campaign.counts.dialled, campaign.counts.done), (10, 10));
+}
+
+/// Somebody else has taken its node for dead, and may have settled it.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_another_node_took_is_not_made_once_more() {
+    let (office, _) = at_its_limit().await;
+    let node = office.node();
+    let id = office.start(json!({"retries": {}})).await;
+    tokio::time::sleep(BETWEEN).await;
+    let attempts = format!("attempts/{id}");
+    let all = IdRange::all();
+    let attempts = office.state.list(&attempts, &all, 10, now()).await.unwrap();
+    let [attempt] = &attempts[..] else {
+        panic!("{attempts:?}");
+    };
+    let taken = Write::to(attempt.key.clone()).set(attempt.value.clone());
+    office.state.apply(vec![taken], now()).await.unwrap();
+    let campaign = office.over(&id, HOUR).await;
+    node.stop().await;
+    assert_eq!(office.line.asked(), 1);
+    assert_eq!((campaign.counts.dialled, campaign.counts.done), (1, 1));
+    assert_eq!(campaign.outcomes["failed"], 1, "it counts as made");
+}
+
+/// Its place in the campaign would come long after: the lead is not held for that.
+#[tokio::test(start_paused = true)]
+async fn a_campaign_that_calls_seldom_gives_the_lead_back_meanwhile() {
+    let office = Office::new();
+    let lead = office.lead(0, &[Outcome::Completed]).await;
+    office.line.fail(Fault {
+        kind: ProviderErrorKind::Throttled { retry_after: None },
+        placed: false,
+    });
+    let node = office.node();
+    let pacing = json!({"callsPerSecond": 0.02, "maxConcurrent": 1});
+    let id = office.start(json!({"retries": {}, "pacing": pacing})).await;
+    tokio::time::sleep(5 * BETWEEN).await;
+    assert_eq!(office.line.asked(), 1);
+    let counts = office.campaign(&id).await.counts;
+    assert_eq!((counts.pending, counts.in_progress), (1, 0));
+    let other = Claimant::new("another node", now());
+    let claim = office.leads.claim(&lead, &other).await.unwrap();
+    let claim = claim.expect("nobody holds it");
+    office.leads.settle(&claim, Change::new()).await.unwrap();
+    let campaign = office.over(&id, HOUR).await;
+    node.stop().await;
+    assert_eq!((campaign.counts.dialled, campaign.counts.done), (1, 1));
 }

@@ -27,7 +27,7 @@ pub(super) async fn simple(
     let message = body.text("message", LONGEST_MESSAGE)?;
     let message = message.ok_or_else(|| wrong("`message` is missing or empty."))?;
     let wish = may_be_called(&app, to, &body).await?;
-    place(&app, &wish, &Speaker::Carrier(message)).await
+    place(app, wish, Speaker::Carrier(message)).await
 }
 
 /// `POST /call/ai`
@@ -37,15 +37,11 @@ pub(super) async fn ai(State(app): State<App>, Body(body): Body) -> Result<Json<
     let first_words = body.text("initialMessage", LONGEST_MESSAGE)?;
     let instructions = body.text("systemPrompt", LONGEST_PROMPT)?;
     let wish = may_be_called(&app, to, &body).await?;
-    if app.agent.counts().calls + app.calls.waiting() >= app.max_calls {
-        app.permission.take_back(&wish).await;
-        return Err(Problem::busy("All lines are busy.", SOON));
-    }
     let speaker = Speaker::Esther {
         instructions,
         greeting: first_words.as_deref().map(persona::opening),
     };
-    place(&app, &wish, &speaker).await
+    place(app, wish, speaker).await
 }
 
 /// Who speaks in a call.
@@ -116,33 +112,82 @@ async fn may_be_called(app: &App, to: PhoneNumber, body: &Members<'_>) -> Result
     Ok(wish)
 }
 
-/// Has the carrier place the call that is allowed, in the account's turn. A carrier that does not
-/// place it and may do so soon is asked again, and so are the rules before that.
-async fn place(app: &App, wish: &Wish, speaker: &Speaker) -> Result<Json<Value>, Problem> {
+/// Has the carrier place the call that is allowed, in the account's turn. Whoever asked for it may
+/// go away meanwhile: it is placed, or taken back, all the same.
+async fn place(app: App, wish: Wish, speaker: Speaker) -> Result<Json<Value>, Problem> {
+    let placing = tokio::spawn(async move {
+        let placed = try_to_place(&app, &wish, &speaker).await;
+        match &placed {
+            Ok(call) => app.permission.placed(&wish, call).await,
+            Err(failed) if failed.did_nothing => app.permission.take_back(&wish).await,
+            Err(_) => {}
+        }
+        placed
+    });
+    match placing.await {
+        Ok(Ok(call)) => Ok(Json(
+            json!({ "success": true, "callId": call, "status": "initiated" }),
+        )),
+        Ok(Err(failed)) => Err(failed.problem),
+        Err(_) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Placing the call broke off.",
+        )),
+    }
+}
+
+/// A call that was not placed, as far as anybody knows.
+struct Failed {
+    problem: Problem,
+    /// It certainly was not.
+    did_nothing: bool,
+}
+
+impl Failed {
+    fn before(problem: Problem) -> Self {
+        Self {
+            problem,
+            did_nothing: true,
+        }
+    }
+}
+
+/// A carrier that does not place the call and may do so soon is asked again, and so are the rules
+/// before that.
+async fn try_to_place(app: &App, wish: &Wish, speaker: &Speaker) -> Result<CallId, Failed> {
     let mut tries = Tries::begin();
     loop {
-        if let Err(problem) = turn(app, wish).await {
-            app.permission.take_back(wish).await;
-            return Err(problem);
-        }
+        turn(app, wish, speaker).await.map_err(Failed::before)?;
         let error = match speaker.dial(app, &wish.to).await {
-            Ok(dialled) => return Ok(initiated(app, wish, &dialled.id)),
+            Ok(dialled) => {
+                let remote = Party::new(wish.to.reveal().trim_start_matches('+'));
+                // Before the answer: whoever has it may ask for the call at once.
+                app.calls.placed(&dialled.id, Some(&remote), None, wall());
+                return Ok(dialled.id);
+            }
             Err(error) => error,
         };
         let Some(pause) = tries.pause(error.kind()) else {
-            if error.kind().did_nothing() {
-                app.permission.take_back(wish).await;
-            }
-            return Err(carrier(error));
+            return Err(Failed {
+                did_nothing: error.kind().did_nothing(),
+                problem: carrier(error),
+            });
         };
         tracing::debug!(%error, ?pause, "the carrier is asked for a call once more");
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = app.readiness.draining() => {}
+        }
     }
 }
 
 /// Waits for the account's turn: its rate is one for all nodes and campaigns. Meanwhile much may
 /// have been said.
-async fn turn(app: &App, wish: &Wish) -> Result<(), Problem> {
+async fn turn(app: &App, wish: &Wish, speaker: &Speaker) -> Result<(), Problem> {
+    if app.readiness.is_draining() {
+        return Err(Problem::busy("Esther is about to stop.", LATER));
+    }
+    free_line(app, speaker)?;
     if let Err(error) = app.outbound.turn().await {
         tracing::warn!(%error, "a call by hand does not get its turn");
         let wait = match error.kind() {
@@ -158,16 +203,17 @@ async fn turn(app: &App, wish: &Wish) -> Result<(), Problem> {
     if app.readiness.is_draining() {
         return Err(Problem::busy("Esther is about to stop.", LATER));
     }
+    free_line(app, speaker)?;
     let asked = app.permission.ask_again(wish).await;
     asked.map_err(|refusals| refused(&refusals))
 }
 
-/// The carrier has taken the call on.
-fn initiated(app: &App, wish: &Wish, call: &CallId) -> Json<Value> {
-    let remote = Party::new(wish.to.reveal().trim_start_matches('+'));
-    // Before the answer: whoever has it may ask for the call at once.
-    app.calls.placed(call, Some(&remote), None, wall());
-    Json(json!({ "success": true, "callId": call, "status": "initiated" }))
+fn free_line(app: &App, speaker: &Speaker) -> Result<(), Problem> {
+    let lines = app.agent.counts().calls + app.calls.waiting();
+    if matches!(speaker, Speaker::Esther { .. }) && lines >= app.max_calls {
+        return Err(Problem::busy("All lines are busy.", SOON));
+    }
+    Ok(())
 }
 
 fn refused(refusals: &[Refusal]) -> Problem {

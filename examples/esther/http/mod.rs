@@ -17,10 +17,7 @@ mod totals;
 mod transfer;
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -39,6 +36,7 @@ use novavoice::{
     record::CallStore,
     telephony::{browser::Browser, socket::Sockets, vonage::Vonage},
 };
+use tokio::sync::watch;
 use tower_http::{
     classify::ServerErrorsFailureClass, limit::RequestBodyLimitLayer,
     set_header::SetResponseHeaderLayer, trace::TraceLayer,
@@ -104,17 +102,23 @@ pub(crate) struct App {
 
 /// Whether new calls are taken: until the process is asked to end.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<watch::Sender<bool>>);
 
 impl Readiness {
     /// No new calls from now on.
     pub(crate) fn drain(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.send_replace(true);
     }
 
     /// Whether the process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Waits until the process is about to end.
+    pub(crate) async fn draining(&self) {
+        // It is held here: nobody can drop it.
+        let _ = self.0.subscribe().wait_for(|draining| *draining).await;
     }
 }
 

@@ -23,6 +23,28 @@ pub(super) struct End {
     bad_number: bool,
 }
 
+/// How an attempt is watched.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    /// When the carrier was asked last.
+    looked: Option<Timestamp>,
+    /// When the carrier was first heard to say that a call is over whose process died.
+    over: Option<Timestamp>,
+}
+
+impl Watch {
+    /// Whether it is time to ask the carrier, who was not asked for that long.
+    fn is_due(&mut self, now: Timestamp, pause: SignedDuration) -> bool {
+        let is_due = self
+            .looked
+            .is_none_or(|last| now.duration_since(last) >= pause);
+        if is_due {
+            self.looked = Some(now);
+        }
+        is_due
+    }
+}
+
 impl Inner {
     /// Waits for the end of an attempt, and settles it.
     pub(super) async fn see_through(
@@ -48,27 +70,35 @@ impl Inner {
         self.hands().attempts.remove(&attempt.value.id);
     }
 
-    /// Renews a claim, also while the carrier takes its time to answer.
+    /// Renews a claim in time, also while the carrier takes its time to answer.
     async fn keep(&self, claim: &mut Option<Claim>) -> Infallible {
         loop {
-            tokio::time::sleep(RENEWAL).await;
             let Some(held) = claim.as_ref() else {
-                continue;
+                return std::future::pending().await;
             };
+            let due = held.until.checked_sub(LEFT).unwrap_or(Timestamp::MIN);
+            let wait = Duration::try_from(due.duration_since(self.now())).unwrap_or_default();
+            tokio::time::sleep(wait).await;
             let now = self.now();
             let until = now.checked_add(crate::lead::LEASE).unwrap_or(now);
             match self.desk.leads.renew(held, until).await {
                 Ok(renewed) => *claim = Some(renewed),
                 Err(failed) if *failed.kind() == ProviderErrorKind::Conflict => *claim = None,
-                Err(failed) => complain("a claim cannot be renewed", &failed),
+                Err(failed) => {
+                    complain("a claim cannot be renewed", &failed);
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
     }
 
     async fn await_end(&self, campaign: &Campaign, attempt: &mut Stored<Attempt>) -> End {
-        let mut looked = None;
+        let mut watch = Watch {
+            looked: attempt.value.call.is_some().then(|| self.now()),
+            over: None,
+        };
         loop {
-            if let Some(end) = self.end_of(campaign, attempt, &mut looked).await {
+            if let Some(end) = self.end_of(campaign, attempt, &mut watch).await {
                 return end;
             }
             tokio::time::sleep(self.config.poll).await;
@@ -81,35 +111,54 @@ impl Inner {
         &self,
         campaign: &Campaign,
         attempt: &mut Stored<Attempt>,
-        looked: &mut Option<Timestamp>,
+        watch: &mut Watch,
     ) -> Option<End> {
         let now = self.now();
+        let mut pause = LOOK_FOR;
         if let Some(call) = &attempt.value.call {
+            pause = LOOK_UP;
             match self.desk.calls.get(call).await {
                 Ok(Some(record)) if !record.is_live() => {
+                    let outcome = record.outcome.unwrap_or(Outcome::Failed);
+                    if outcome == Outcome::Abandoned && !self.is_lost(call, watch).await {
+                        return None;
+                    }
                     let bad_number = self.is_bad_number(call, record.outcome).await?;
                     return Some(End {
-                        outcome: record.outcome.unwrap_or(Outcome::Failed),
+                        outcome,
                         at: record.ended.unwrap_or(now),
                         cost_usd: record.cost_usd.unwrap_or(0.0),
                         bad_number,
                     });
                 }
+                // Whoever carries it says how it ends.
+                Ok(Some(record)) if record.alive.is_some() => pause = LOOK_AFTER,
                 Ok(_) => {}
                 Err(failed) => complain("the record of a call cannot be read", &failed),
             }
         }
-        let pause = match (&attempt.value.call, *looked) {
-            (Some(_), _) => LOOK_UP,
-            (None, None) => SignedDuration::ZERO,
-            (None, Some(_)) => LOOK_FOR,
-        };
-        let last = looked.get_or_insert(now);
-        if now.duration_since(*last) < pause {
-            return None;
+        match watch.is_due(now, pause) {
+            true => self.ask_the_carrier(campaign, attempt).await,
+            false => None,
         }
-        *last = now;
-        self.ask_the_carrier(campaign, attempt).await
+    }
+
+    /// Whether a call is over that was abandoned. Its process died; the carrier connects it once
+    /// more, to another one.
+    async fn is_lost(&self, call: &CallId, watch: &mut Watch) -> bool {
+        let now = self.now();
+        if let Some(over) = watch.over {
+            // Whoever had taken it has said so by now.
+            return now.duration_since(over) >= LOOK_FOR;
+        }
+        if watch.is_due(now, LOOK_FOR) {
+            match self.desk.line.look(call).await {
+                Ok(Some(placed)) if placed.end.is_none() => {}
+                Ok(_) => watch.over = Some(self.now()),
+                Err(failed) => complain("a call cannot be looked up", &failed),
+            }
+        }
+        false
     }
 
     async fn ask_the_carrier(
@@ -117,12 +166,20 @@ impl Inner {
         campaign: &Campaign,
         attempt: &mut Stored<Attempt>,
     ) -> Option<End> {
+        let asked = attempt.value.asked.unwrap_or(attempt.value.at);
+        let searched = Duration::try_from(self.now().duration_since(asked)).unwrap_or_default();
+        let is_known = attempt.value.call.is_some();
         let known = match attempt.value.call.clone() {
             Some(call) => self.desk.line.look(&call).await,
             None => self.find(campaign, attempt).await,
         };
-        let searched = self.now().duration_since(attempt.value.at);
-        let search = SignedDuration::try_from(self.config.search).unwrap_or(SignedDuration::MAX);
+        // It counts as made, though nobody knows of it.
+        let unknown = End {
+            outcome: Outcome::Failed,
+            at: self.now(),
+            cost_usd: 0.0,
+            bad_number: false,
+        };
         match known {
             Ok(Some(placed)) => {
                 let end = placed.end?;
@@ -148,17 +205,10 @@ impl Inner {
                     bad_number: end.bad_number,
                 })
             }
-            // It counts as made, though nobody knows of it.
-            Ok(None) if searched > search => Some(End {
-                outcome: Outcome::Failed,
-                at: self.now(),
-                cost_usd: 0.0,
-                bad_number: false,
-            }),
-            Ok(None) => None,
+            Ok(None) => (searched >= self.config.search).then_some(unknown),
             Err(failed) => {
                 complain("a call cannot be looked up", &failed);
-                None
+                (!is_known && searched >= HOPELESS).then_some(unknown)
             }
         }
     }
@@ -311,14 +361,23 @@ impl Inner {
     }
 }
 
-/// How often a claim is renewed: three times in a lease.
-const RENEWAL: Duration = Duration::from_secs(30);
+/// When a claim is renewed: so long before it runs out.
+const LEFT: Duration = Duration::from_secs(60);
+
+/// When a claim is renewed that could not be.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How often the carrier is asked about a call whose record says nothing.
 const LOOK_UP: SignedDuration = SignedDuration::from_secs(15);
 
+/// The same, when somebody says to carry it.
+const LOOK_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
 /// How often a call is looked for that the carrier may not have placed.
 const LOOK_FOR: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long a call is looked for where it cannot be looked up.
+const HOPELESS: Duration = Duration::from_hours(1);
 
 /// How far two clocks may be apart.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);

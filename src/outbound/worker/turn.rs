@@ -69,7 +69,7 @@ impl Inner {
             biased;
             // An error says that nobody can tell us to go on.
             _ = stop.wait_for(|stop| *stop) => true,
-            come = self.await_place(campaign) => {
+            come = self.await_place(campaign, Timestamp::MAX) => {
                 come?;
                 false
             }
@@ -104,6 +104,7 @@ impl Inner {
             fence: held.fence,
             at: now,
             node: self.node.clone(),
+            asked: None,
             call: None,
         };
         let room = Room {
@@ -171,17 +172,25 @@ impl Inner {
         Ok(campaign.plan.window.next_open(now, &zones))
     }
 
-    /// Waits for the campaign's and the account's next place, as often as one is missed.
-    async fn await_place(&self, campaign: &Campaign) -> Result<(), ProviderError> {
+    /// Waits for the campaign's and the account's next place, as often as one is missed. `false`: it
+    /// would come after `latest`.
+    async fn await_place(
+        &self,
+        campaign: &Campaign,
+        latest: Timestamp,
+    ) -> Result<bool, ProviderError> {
         let clock = self.config.clock;
         loop {
             let interval = campaign
                 .plan
                 .pacing
                 .interval(running_for(campaign, clock()));
-            let place = self.turns.place(&campaign.id, interval, clock).await?;
+            let place = self.turns.place(&campaign.id, interval, clock, latest);
+            let Some(place) = place.await? else {
+                return Ok(false);
+            };
             if pace::arrive(place, clock).await {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -202,7 +211,7 @@ impl Inner {
             voicemail: campaign.plan.voicemail,
             prompt_version: campaign.plan.prompt_version.clone(),
         };
-        match self.ask_carrier(campaign, &order, stop).await {
+        match self.ask_carrier(campaign, &mut attempt, &order, stop).await {
             Ok(call) => {
                 self.note_failure(&campaign.id, Failing::Carrier, None)
                     .await;
@@ -246,10 +255,10 @@ impl Inner {
     async fn ask_carrier(
         &self,
         campaign: &Campaign,
+        attempt: &mut Stored<Attempt>,
         order: &Order,
         mut stop: watch::Receiver<bool>,
     ) -> Result<CallId, ProviderError> {
-        let rules = campaign.plan.rules(self.config.consent);
         let mut tries = Tries::begin();
         loop {
             let failed = match self.desk.line.dial(order).await {
@@ -260,19 +269,53 @@ impl Inner {
                 return Err(failed);
             };
             debug!(%failed, ?pause, "the carrier is asked for a call once more");
-            let told = tokio::select! {
+            let may_be = tokio::select! {
                 biased;
                 // An error says that nobody can tell us to go on.
-                _ = stop.wait_for(|stop| *stop) => true,
-                come = async {
+                _ = stop.wait_for(|stop| *stop) => false,
+                may_be = async {
                     tokio::time::sleep(pause).await;
-                    self.await_place(campaign).await
-                } => come.is_err(),
+                    self.may_be_tried_again(campaign, order, tries.left()).await
+                } => may_be,
             };
-            let stopped = told || !self.is_running(campaign).await;
-            let (gate, now) = (&self.desk.gate, self.now());
-            if stopped || gate.ask_again(&order.to, &rules, false, now).await.is_err() {
+            if !may_be || !self.is_still_ours(attempt).await {
                 return Err(failed);
+            }
+        }
+    }
+
+    /// Waits for another place, if there is one soon. Much may have been said meanwhile.
+    async fn may_be_tried_again(&self, campaign: &Campaign, order: &Order, soon: Duration) -> bool {
+        let latest = self.now().checked_add(soon).unwrap_or(Timestamp::MAX);
+        match self.await_place(campaign, latest).await {
+            Ok(come) if !come || !self.is_running(campaign).await => return false,
+            Ok(_) => {}
+            Err(failed) => {
+                complain("a lead gets no further turn", &failed);
+                return false;
+            }
+        }
+        let rules = campaign.plan.rules(self.config.consent);
+        let (gate, name) = (&self.desk.gate, Some(campaign.id.as_str()));
+        let asked = gate.ask_again(&order.to, &rules, name, false, self.now());
+        asked.await.is_ok()
+    }
+
+    /// Whether nobody has taken us for dead, and the attempt over.
+    async fn is_still_ours(&self, attempt: &mut Stored<Attempt>) -> bool {
+        attempt.value.asked = Some(self.now());
+        let kept = match attempt::update(attempt) {
+            Ok(write) => self.desk.state.apply(vec![write], self.now()).await,
+            Err(failed) => Err(failed),
+        };
+        match kept {
+            Ok(()) => {
+                attempt.version += 1;
+                true
+            }
+            Err(failed) => {
+                complain("an attempt is not made once more", &failed);
+                false
             }
         }
     }

@@ -23,7 +23,8 @@ use crate::{
 impl Vonage {
     /// What the carrier knows of calls to `to` that were placed at `since` or in the quarter of an
     /// hour after it, newest first: whether a call was placed whose request was never answered.
-    /// Later calls may be among them.
+    /// Later calls may be among them, and calls of the half hour before that nobody answered, as
+    /// they have no time.
     ///
     /// # Errors
     ///
@@ -41,10 +42,10 @@ impl Vonage {
         let mut last = look_ups.last.lock().await;
         let listing = match last.take() {
             Some(last) if last.answers(asked, since) => last,
-            _ => Listing::make(&rest, look_ups.wanted()).await,
+            _ => Listing::make(&rest, look_ups.wanted(since)).await,
         };
         drop(wish);
-        let found = listing.to(to);
+        let found = listing.to(to, since);
         // Nobody wants it any more: it holds the numbers of many people.
         *last = (!look_ups.wishes().is_empty()).then_some(listing);
         found
@@ -65,15 +66,17 @@ impl LookUps {
         Wish { of: self, since }
     }
 
-    /// The first and the last time from which on somebody wants to know.
-    fn wanted(&self) -> (Timestamp, Timestamp) {
+    /// The first and the last time from which on somebody wants to know, of those not far from
+    /// `since`: nobody else's listing gets too long for the sake of a wish from long ago.
+    fn wanted(&self, since: Timestamp) -> (Timestamp, Timestamp) {
         let wishes = self.wishes();
-        let first = wishes.iter().min().copied();
-        let last = wishes.iter().max().copied();
-        (
-            first.unwrap_or(Timestamp::MIN),
-            last.unwrap_or(Timestamp::MAX),
-        )
+        let near = wishes
+            .iter()
+            .copied()
+            .filter(|wish| wish.duration_since(since).unsigned_abs() <= WINDOW);
+        near.fold((since, since), |(first, last), wish| {
+            (first.min(wish), last.max(wish))
+        })
     }
 
     fn wishes(&self) -> MutexGuard<'_, Vec<Timestamp>> {
@@ -124,7 +127,11 @@ impl Listing {
         self.begun >= asked && (self.since..=self.last).contains(&since)
     }
 
-    fn to(&self, number: &PhoneNumber) -> Result<Vec<CallDetails>, ProviderError> {
+    fn to(
+        &self,
+        number: &PhoneNumber,
+        since: Timestamp,
+    ) -> Result<Vec<CallDetails>, ProviderError> {
         match &self.calls {
             Ok(calls) => Ok(calls
                 .iter()
@@ -132,6 +139,11 @@ impl Listing {
                 .filter(|call| {
                     let to = call.to.as_ref().map(PhoneNumber::try_from);
                     to.is_some_and(|to| to.as_ref() == Ok(number))
+                })
+                // The carrier's times are whole seconds.
+                .filter(|call| {
+                    let known = call.ended.or(call.started);
+                    known.is_none_or(|known| known.as_second() >= since.as_second())
                 })
                 .cloned()
                 .collect()),
@@ -145,18 +157,26 @@ async fn list(
     since: Timestamp,
     last: Timestamp,
 ) -> Result<Vec<CallDetails>, ProviderError> {
-    let until = last.checked_add(WINDOW).unwrap_or(Timestamp::MAX);
     let mut which = ListCalls {
         since: Some(since),
-        // What rings has no time yet, and would be left out.
-        until: Some(until).filter(|until| *until < clock::wall()),
         page_size: Some(100),
         newest_first: true,
         ..ListCalls::default()
     };
     let mut calls = Vec::new();
-    for _ in 0..MAX_PAGES {
+    loop {
         let page = rest.list(&which).await?;
+        if page.count > MOST {
+            let until = last.checked_add(WINDOW).unwrap_or(Timestamp::MAX);
+            if which.until.is_some() || until >= clock::wall() {
+                return Err(too_many(page.count));
+            }
+            // Only now: calls that nobody answered have no time, and might be left out.
+            which.until = Some(until);
+            which.index = 0;
+            calls.clear();
+            continue;
+        }
         let read = page.calls.len() as u64;
         calls.extend(page.calls);
         which.index += read;
@@ -164,16 +184,14 @@ async fn list(
             return Ok(calls);
         }
     }
-    Err(
-        ProviderError::new("vonage", ProviderErrorKind::Unavailable).with_detail(format!(
-            "there were more than {} calls in {} minutes: look for the call in the carrier's log",
-            calls.len(),
-            WINDOW.as_secs() / 60
-        )),
-    )
+}
+
+fn too_many(count: u64) -> ProviderError {
+    let detail = format!("{count} calls are too many to find one: look in the carrier's log");
+    ProviderError::new("vonage", ProviderErrorKind::Unavailable).with_detail(detail)
 }
 
 /// How much later than its intent a call may be placed and begin, with a wide margin.
 const WINDOW: Duration = Duration::from_mins(15);
-/// Ten thousand calls.
-const MAX_PAGES: usize = 100;
+/// Calls that are looked through at most: a hundred requests.
+const MOST: u64 = 10_000;

@@ -18,7 +18,7 @@ use super::webhook::StatusEvent;
 use crate::{
     clock,
     error::ProviderError,
-    outbound::pace::{arrive, take_place},
+    outbound::pace::{arrive, take_place_by},
     state::StateStore,
 };
 
@@ -58,7 +58,7 @@ pub trait EventKeeper: fmt::Debug + Send + Sync + 'static {
 pub struct LimitInState {
     urgent: Queue,
     others: Queue,
-    /// When a request may go out that never got its turn.
+    /// When a look-up may go out that never got its turn.
     alone: Mutex<Instant>,
 }
 
@@ -67,21 +67,21 @@ impl LimitInState {
     /// [`RateLimits::requests`](super::rest::RateLimits::requests).
     pub fn new(state: Arc<dyn StateStore>, requests: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "few")]
-        let interval = Duration::from_secs_f64(1.0 / (requests.max(1) as f64 * SHARE));
-        let queue = |state, name| Queue {
+        let limit = requests.max(1) as f64;
+        let queue = |state, name, share: f64| Queue {
             state,
             name,
-            interval,
+            interval: Duration::from_secs_f64(1.0 / (limit * share)),
             asking: Mutex::default(),
         };
         Self {
-            urgent: queue(Arc::clone(&state), "steering"),
-            others: queue(state, "look-ups"),
+            urgent: queue(Arc::clone(&state), "steering", STEERING),
+            others: queue(state, "look-ups", LOOK_UPS),
             alone: Mutex::new(clock::now()),
         }
     }
 
-    /// Waits until this node may send a request without having asked the others, one after another.
+    /// Waits until this node may send a look-up that never got its turn, one after another.
     async fn alone(&self) {
         let mut free = self.alone.lock().await;
         sleep_until((*free).into()).await;
@@ -92,13 +92,14 @@ impl LimitInState {
 #[async_trait]
 impl SharedLimit for LimitInState {
     async fn request(&self, urgency: Urgency) {
-        let come = match urgency {
-            Urgency::Caller => timeout(PATIENCE, self.urgent.turn()).await,
-            Urgency::Nobody => timeout(PATIENCE, self.others.patient_turn()).await,
-        };
-        if come.is_err() {
-            tracing::debug!("a request to the carrier goes out without a turn");
-            self.alone().await;
+        match urgency {
+            Urgency::Caller => self.urgent.turn(SOON).await,
+            Urgency::Nobody => {
+                if !self.others.patient_turn(PATIENCE).await {
+                    tracing::debug!("a look-up goes out without a turn");
+                    self.alone().await;
+                }
+            }
         }
     }
 }
@@ -114,9 +115,10 @@ struct Queue {
 }
 
 impl Queue {
-    /// Waits for a turn, unless the store is silent: it must not keep a call from being hung up.
-    async fn turn(&self) {
-        while let Ok(place) = self.place().await {
+    /// Waits for a turn; not at all where the store is silent, or it would come later than that.
+    async fn turn(&self, patience: Duration) {
+        let latest = later(clock::wall(), patience);
+        while let Ok(Some(place)) = self.place(latest).await {
             // Whoever was kept from going on at that time would come in a crowd.
             if arrive(place, clock::wall).await {
                 return;
@@ -124,24 +126,32 @@ impl Queue {
         }
     }
 
-    /// Waits for a turn, and for the store.
-    async fn patient_turn(&self) {
+    /// Waits for a turn, and for the store. `false`: it would come later than that.
+    async fn patient_turn(&self, patience: Duration) -> bool {
+        let (latest, end) = (later(clock::wall(), patience), clock::now() + patience);
         loop {
-            match self.place().await {
-                Ok(place) if arrive(place, clock::wall).await => return,
-                Ok(_) => {}
+            match self.place(latest).await {
+                Ok(Some(place)) if arrive(place, clock::wall).await => return true,
+                Ok(Some(_)) => {}
+                Ok(None) => return false,
+                Err(until) if until > end => {
+                    sleep_until(end.into()).await;
+                    return false;
+                }
                 Err(until) => sleep_until(until.into()).await,
             }
         }
     }
 
-    /// The next place. Where the store does not tell in time, when it is asked again.
-    async fn place(&self) -> Result<Timestamp, Instant> {
+    /// The next place, unless it is later than that. Where the store does not tell in time, when it
+    /// is asked again.
+    async fn place(&self, latest: Timestamp) -> Result<Option<Timestamp>, Instant> {
         let mut silent = self.asking.lock().await;
         if let Some(until) = silent.filter(|until| clock::now() < *until) {
             return Err(until);
         }
-        let place = take_place(&*self.state, self.name, self.interval, clock::wall());
+        let now = clock::wall();
+        let place = take_place_by(&*self.state, self.name, self.interval, now, latest);
         let why = match timeout(ASKED, place).await {
             Ok(Ok(place)) => return Ok(place),
             Ok(Err(error)) => error.to_string(),
@@ -158,13 +168,23 @@ impl Queue {
     }
 }
 
-/// How much of the limit a queue uses: what goes out evenly may arrive unevenly.
-const SHARE: f64 = 1.0 / 3.0;
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
 
-/// How long a request waits for its turn at most.
+/// How much of the limit steering requests use at most, and look-ups. Together not all of it: what
+/// goes out evenly may arrive unevenly.
+const STEERING: f64 = 0.4;
+const LOOK_UPS: f64 = 0.3;
+
+/// How late a request may be that somebody on the phone waits for. A call that is to end does not
+/// wait: its socket closes sooner.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How long a look-up waits for its turn at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two requests of a node that go out without a turn.
+/// Between two look-ups of a node that go out without a turn.
 const ALONE: Duration = Duration::from_secs(1);
 
 /// How long a store may take for a place.

@@ -66,7 +66,9 @@ pub(super) async fn introduce(
 async fn attempt(vonage: &Vonage, caller: &CallId, to: &Party, words: &str) -> Result<(), Stays> {
     let (rest, from) = vonage.dialling().dialler().map_err(Stays::Failed)?;
     // Both legs join one conversation, so both live where the caller's does.
-    let rest = rest.in_region(vonage.region(caller).as_deref());
+    let rest = rest
+        .in_region(vonage.region(caller).as_deref())
+        .for_caller();
     let id = Uuid::new_v4().to_string();
     let events = flow::introduction_url(vonage.config(), caller, &id);
     let flow = flow::introduce(words, &events).map_err(|error| Stays::Failed(invalid(error)))?;

@@ -187,9 +187,9 @@ async fn a_call_whose_answer_is_lost_is_looked_up_and_not_placed_again() {
         bench.vonage.look_up(&other, since).await.expect("a list"),
         []
     );
-    let before = since - SignedDuration::from_hours(1);
-    let before = bench.vonage.look_up(&callee(), before).await;
-    assert_eq!(before.expect("a list"), [], "long after that time");
+    let later = Timestamp::now() + SignedDuration::from_mins(1);
+    let later = bench.vonage.look_up(&callee(), later).await;
+    assert_eq!(later.expect("a list"), [], "before that time");
     // Both are known by their events alone; they came at the same time.
     let mut steps = bench.steps().await;
     steps.extend(bench.steps().await);
@@ -240,6 +240,31 @@ async fn many_look_ups_are_one_listing_which_misses_no_call() {
     // The one of who came first, and the one of all others, who asked while it was made.
     let pages = CALLS.div_ceil(100);
     assert_eq!(bench.asked().len() - before, 2 * pages);
+    assert_eq!(bench.carrier.violations(), []);
+}
+
+/// Of more calls than can be looked through nobody can say that one is not among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_calls_are_listed_up_to_a_time_or_not_at_all() {
+    let bench = Bench::new().await;
+    let many = r#"{"count":20000,"page_size":100,"record_index":0,"_embedded":{"calls":[]}}"#;
+    let many = || Fault::answer(200, many).on("GET /v1/calls");
+    bench.rest.fail(many());
+    let long_ago = Timestamp::now() - SignedDuration::from_hours(2);
+    let found = bench.vonage.look_up(&callee(), long_ago).await;
+    assert_eq!(found.expect("a list"), []);
+    let asked = bench.asked();
+    let [first, second] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert!(!first.contains("date_end"), "{first}");
+    assert!(second.contains("date_end"), "{second}");
+
+    bench.rest.fail(many());
+    let error = bench.vonage.look_up(&callee(), Timestamp::now()).await;
+    let error = error.expect_err("nobody can say");
+    assert_eq!(*error.kind(), ProviderErrorKind::Unavailable);
+    assert!(error.to_string().contains("20000 calls"), "{error}");
     assert_eq!(bench.carrier.violations(), []);
 }
 

@@ -179,7 +179,7 @@ impl ApiProblem {
             408 => ProviderErrorKind::TimedOut,
             409 => ProviderErrorKind::Conflict,
             429 => ProviderErrorKind::Throttled {
-                retry_after: self.retry_after.or(Some(LIMITED)),
+                retry_after: self.retry_after,
             },
             400..500 => ProviderErrorKind::Invalid,
             500.. => ProviderErrorKind::Unavailable,
@@ -209,8 +209,9 @@ impl std::error::Error for ApiProblem {}
 /// Seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = text.parse::<u64>() {
+        // A day is as good as never, and can be added to a time.
+        return Some(Duration::from_secs(seconds.min(DAY)));
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     Some(at.duration_since(now).try_into().unwrap_or_default())
@@ -241,8 +242,8 @@ fn shortened(text: &str) -> String {
     text.trim().chars().take(MAX_TEXT).collect()
 }
 
-/// Limits hold for one second (Vonage "CPS limit" and API reference).
-const LIMITED: Duration = Duration::from_secs(1);
+/// In seconds.
+const DAY: u64 = 86_400;
 const TRACE: &str = "x-nexmo-trace-id";
 const MAX_TEXT: usize = 200;
 const MAX_INVALID: usize = 10;

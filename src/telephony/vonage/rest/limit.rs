@@ -84,6 +84,8 @@ pub(in super::super) struct Limiter {
     limits: RateLimits,
     calls: Mutex<Bucket>,
     requests: Mutex<Bucket>,
+    /// What look-ups may take of them: the rest is there at once for whoever steers a call.
+    look_ups: Mutex<Bucket>,
     elsewhere: Option<Arc<dyn SharedLimit>>,
 }
 
@@ -93,6 +95,7 @@ impl Limiter {
             limits,
             calls: Mutex::new(Bucket::new(limits.calls)),
             requests: Mutex::new(Bucket::new(limits.requests)),
+            look_ups: Mutex::new(Bucket::new(limits.requests * 2 / 3)),
             elsewhere: None,
         }
     }
@@ -105,8 +108,7 @@ impl Limiter {
 
     /// Waits until another call may begin.
     pub(super) async fn call(&self) {
-        let at = lock(&self.calls).take(clock::now());
-        tokio::time::sleep_until(at.into()).await;
+        wait(&self.calls).await;
     }
 
     /// Waits until another request may be sent.
@@ -114,8 +116,10 @@ impl Limiter {
         if let Some(elsewhere) = &self.elsewhere {
             elsewhere.request(urgency).await;
         }
-        let at = lock(&self.requests).take(clock::now());
-        tokio::time::sleep_until(at.into()).await;
+        if urgency == Urgency::Nobody {
+            wait(&self.look_ups).await;
+        }
+        wait(&self.requests).await;
     }
 
     /// A call is being connected to a media socket.
@@ -124,6 +128,11 @@ impl Limiter {
             lock(&self.calls).note(clock::now());
         }
     }
+}
+
+async fn wait(bucket: &Mutex<Bucket>) {
+    let at = lock(bucket).take(clock::now());
+    tokio::time::sleep_until(at.into()).await;
 }
 
 fn lock(bucket: &Mutex<Bucket>) -> MutexGuard<'_, Bucket> {
@@ -158,6 +167,21 @@ mod tests {
         bucket.note(start);
         bucket.note(start);
         assert_eq!(bucket.take(start), start + WINDOW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_steers_a_call_does_not_wait_for_look_ups() {
+        let limiter = Arc::new(Limiter::new(RateLimits::default()));
+        for _ in 0..100 {
+            let limiter = Arc::clone(&limiter);
+            tokio::spawn(async move { limiter.request(Urgency::Nobody).await });
+        }
+        tokio::time::sleep(WINDOW / 2).await;
+        let began = clock::now();
+        for _ in 0..5 {
+            limiter.request(Urgency::Caller).await;
+        }
+        assert_eq!(clock::now(), began);
     }
 
     proptest! {

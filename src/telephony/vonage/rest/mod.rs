@@ -66,6 +66,8 @@ pub struct Rest {
     inner: Arc<Inner>,
     /// Where requests go: `https://` and a host.
     base: Arc<str>,
+    /// Whether somebody on the phone waits for all that is asked.
+    caller_waits: bool,
 }
 
 struct Inner {
@@ -168,6 +170,7 @@ impl Rest {
                 },
             }),
             base: base.into(),
+            caller_waits: false,
         })
     }
 
@@ -180,6 +183,12 @@ impl Rest {
             rest.base = base.into();
         }
         rest
+    }
+
+    /// The client for what somebody on the phone waits for: its look-ups come before others.
+    pub(super) fn for_caller(mut self) -> Self {
+        self.caller_waits = true;
+        self
     }
 
     /// Places a call. An answer means that Vonage has taken it on; what becomes of it, its event

@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Method, Response, header};
 use serde_json::Value;
 use url::Url;
-use uuid::Uuid;
 
 use super::{
     super::Urgency,
@@ -56,13 +55,6 @@ impl Sent {
         self
     }
 
-    fn urgency(&self) -> Urgency {
-        match self.method {
-            Method::GET => Urgency::Nobody,
-            _ => Urgency::Caller,
-        }
-    }
-
     pub(super) fn with(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
@@ -86,7 +78,7 @@ impl Rest {
         loop {
             match sent.need {
                 Need::Call => self.inner.limiter.call().await,
-                Need::Request => self.inner.limiter.request(sent.urgency()).await,
+                Need::Request => self.inner.limiter.request(self.urgency(&sent)).await,
             }
             let error = match self.attempt(&sent, most).await {
                 Ok(answer) => return Ok(answer),
@@ -94,13 +86,27 @@ impl Rest {
             };
             attempts += 1;
             let patience = self.inner.patience;
-            let pause = retry::pause(&error, sent.repeat, attempts, spent, chance(), patience);
+            let pause = retry::pause(
+                &error,
+                sent.repeat,
+                attempts,
+                spent,
+                clock::chance(),
+                patience,
+            );
             let Some(pause) = pause else {
                 return Err(error);
             };
             tracing::debug!(%error, attempts, ?pause, "a request to the carrier is sent again");
             spent += pause;
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn urgency(&self, sent: &Sent) -> Urgency {
+        match sent.method {
+            Method::GET if !self.caller_waits => Urgency::Nobody,
+            _ => Urgency::Caller,
         }
     }
 
@@ -158,12 +164,6 @@ fn broken(error: reqwest::Error) -> RestError {
         () if error.is_timeout() => RestError::TimedOut,
         () => RestError::Broken(error),
     }
-}
-
-/// Evenly spread over 0 to 1.
-fn chance() -> f64 {
-    let (random, ..) = Uuid::new_v4().as_fields();
-    f64::from(random) / f64::from(u32::MAX)
 }
 
 /// Far more than a hundred calls.
