@@ -243,6 +243,10 @@ async fn errors_are_problems_and_secrets_are_never_repeated() {
             422,
         ),
         ("application/json", " ".repeat(70 * 1024), 413),
+        // Not one of them breaks off before it is answered.
+        ("application/json", " ".repeat(900 * 1024), 413),
+        ("application/json", " ".repeat(900 * 1024), 413),
+        ("application/json", " ".repeat(900 * 1024), 413),
         ("text/plain", account.to_string(), 415),
     ] {
         let answer = configure(kind, body).await;

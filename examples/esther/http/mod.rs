@@ -6,6 +6,7 @@ mod campaigns;
 mod channels;
 mod configure;
 mod dial;
+mod hear_out;
 mod leads;
 mod page;
 mod problem;
@@ -44,6 +45,7 @@ use tower_http::{
 use tracing::Span;
 
 pub(crate) use access::Access;
+use hear_out::hear_out;
 pub(crate) use leads::as_json as lead_as_json;
 use problem::Problem;
 
@@ -168,6 +170,7 @@ pub(crate) fn app(app: App, peers: Router) -> Router {
         .merge(open)
         .with_state(app)
         .merge(peers)
+        .layer(from_fn(hear_out))
         .layer(from_fn(problem::uniform))
         .layer(default_header(header::CACHE_CONTROL, "no-store"))
         .layer(default_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
