@@ -73,6 +73,8 @@ pub(crate) struct Service {
     /// Ends once the results of every call are written.
     results: JoinHandle<()>,
     readiness: Readiness,
+    /// How long live calls may take to end.
+    drain: Duration,
     /// What is printed once it listens.
     pub(crate) address: String,
     /// The token of the API, where it was made for this run.
@@ -290,6 +292,7 @@ impl Service {
             prompts,
             results: written,
             readiness,
+            drain: config.drain,
             address,
             made_token,
             notice: speech.announcement.notice,
@@ -369,12 +372,15 @@ impl Service {
         let served = self.agent.serve(reached(stop.clone(), Stop::Drain)).await;
         // The agent may be through before anything else has heard of it.
         let asked_to_stop = *stop.borrow() >= Stop::Drain;
-        if asked_to_stop
-            && tokio::time::timeout(LAST_ANSWERS, cancelling)
-                .await
-                .is_err()
-        {
-            tracing::warn!("some calls may still ring");
+        if asked_to_stop {
+            let patience = self.drain.clamp(LAST_ANSWERS, LAST_CALLS);
+            let all_cancelled = tokio::select! {
+                cancelled = tokio::time::timeout(patience, cancelling) => cancelled.is_ok(),
+                () = reached(stop.clone(), Stop::Now) => false,
+            };
+            if !all_cancelled {
+                tracing::warn!("some calls may still ring");
+            }
         }
         ending.abort();
         // What came of campaign calls is settled while the carrier can still tell.
@@ -529,3 +535,5 @@ fn random_token() -> Private<String> {
 const LAST_RESULTS: Duration = Duration::from_secs(5);
 /// What is being answered when the process ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// Fifty calls that ring are cancelled by then, at the account's rate.
+const LAST_CALLS: Duration = Duration::from_secs(10);

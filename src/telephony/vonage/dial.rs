@@ -1,5 +1,7 @@
 //! Placing calls, and steering those that no agent holds.
 
+use futures::{StreamExt, stream};
+
 use super::{
     Vonage, flow,
     ncco::{
@@ -99,8 +101,15 @@ impl Vonage {
     /// The first failure of the carrier, once all were tried.
     pub async fn cancel_ringing(&self) -> Result<usize, ProviderError> {
         let ringing = self.placed().ringing();
-        let cancelled = ringing.iter().map(|call| self.hang_up(call));
-        let cancelled = futures::future::join_all(cancelled).await;
+        let cancelled = ringing.into_iter().map(|call| {
+            let vonage = self.clone();
+            async move { vonage.hang_up(&call).await }
+        });
+        // Few at once: calls that go on, here and on other nodes, are steered in between.
+        let cancelled: Vec<_> = stream::iter(cancelled)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
         let cancelled: Result<Vec<bool>, _> = cancelled.into_iter().collect();
         cancelled.map(|calls| calls.len())
     }
@@ -297,5 +306,7 @@ pub(super) fn invalid(error: NccoError) -> ProviderError {
     ProviderError::new("vonage", ProviderErrorKind::Invalid).with_detail(error.to_string())
 }
 
+/// How many calls are cancelled at the same time.
+const AT_ONCE: usize = 4;
 /// How long whoever answered may hear nothing for the sake of the right words.
 const ANSWER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
