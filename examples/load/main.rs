@@ -52,6 +52,10 @@ struct Args {
     /// Rounds, one after another, to see whether memory comes back.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
+    /// How long to wait, in seconds, before memory is measured: after the start, and after the last
+    /// call of a round. Shorter than 15, threads that idle are still there.
+    #[arg(long, default_value_t = 15)]
+    settle: u64,
     /// The service's binary. Default: the esther example, built in the profile of this program.
     #[arg(long)]
     esther: Option<PathBuf>,
@@ -83,7 +87,8 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    std::thread::sleep(SETTLE);
+    let settle = Duration::from_secs(args.settle);
+    std::thread::sleep(settle);
     let before = service.gauge().memory()?;
 
     let (mut rounds, mut after) = (Vec::new(), Vec::new());
@@ -92,7 +97,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
             Ok(round) => rounds.push(round),
             Err(error) => return Err(error.context(service.last_words())),
         }
-        std::thread::sleep(SETTLE);
+        std::thread::sleep(settle);
         after.push(service.gauge().memory()?);
     }
     let last_words = service.last_words();
@@ -168,9 +173,5 @@ fn settings(args: &Args, model: &Model, dir: &Path) -> anyhow::Result<Vec<(&'sta
     ]);
     Ok(settings)
 }
-
-/// What settles after a start and after the last call: files, connections, memory. Longer than
-/// idle threads wait for more work.
-const SETTLE: Duration = Duration::from_secs(15);
 
 const SECRET: &str = "signature-secret-of-the-load-generator-0123";
