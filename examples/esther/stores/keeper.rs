@@ -16,7 +16,6 @@ use crate::clock::wall;
 /// Looks after the store of calls for as long as the process runs.
 pub(crate) async fn keep(stores: Stores, agent: AgentHandle, results: Results) {
     loop {
-        tokio::time::sleep(SIGN).await;
         // The sink of DynamoDB gives its signs by itself.
         if matches!(stores.calls_in, Place::Sqlite(_)) {
             for call in agent.calls() {
@@ -34,6 +33,8 @@ pub(crate) async fn keep(stores: Stores, agent: AgentHandle, results: Results) {
             }),
             Err(error) => warn("abandoned calls cannot be looked for", &error),
         }
+        // Not first: where processes die soon, calls of the dead would stay live for ever.
+        tokio::time::sleep(SIGN).await;
     }
 }
 
