@@ -23,8 +23,8 @@ use crate::{
 impl Vonage {
     /// What the carrier knows of calls to `to` that were placed at `since` or in the quarter of an
     /// hour after it, newest first: whether a call was placed whose request was never answered.
-    /// Later calls may be among them, and calls of the half hour before that nobody answered, as
-    /// they have no time.
+    /// Later calls may be among them, and calls of the quarter of an hour before that nobody
+    /// answered, as they have no time.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Listing {
                 })
                 // The carrier's times are whole seconds.
                 .filter(|call| {
-                    let known = call.ended.or(call.started);
+                    let known = call.started.or(call.ended);
                     known.is_none_or(|known| known.as_second() >= since.as_second())
                 })
                 .cloned()
