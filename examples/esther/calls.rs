@@ -5,6 +5,7 @@
 mod elsewhere;
 
 mod events;
+mod lines;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -41,6 +42,7 @@ struct Inner {
     /// Call ids by their number, so by age.
     by_age: BTreeMap<u64, CallId>,
     last_number: u64,
+    packed: lines::Store,
 }
 
 impl Calls {
@@ -73,7 +75,13 @@ impl Calls {
     /// The carrier says that a call that was placed is over. Where the agent talked, its own word
     /// counts.
     pub(crate) fn placed_ended(&self, call: &CallId, end: &PlacedEnd, at: Timestamp) {
-        self.with(call, |record| record.end_unanswered(end, at));
+        let mut inner = self.lock();
+        let Inner {
+            records, packed, ..
+        } = &mut *inner;
+        if let Some(record) = records.get_mut(call) {
+            record.end_unanswered(end, at, packed);
+        }
     }
 
     /// Whether a call was placed and has not reached the agent yet.
@@ -123,20 +131,28 @@ impl Calls {
 
     /// A call is over.
     pub(crate) fn ended(&self, call: &CallId, summary: &CallSummary) {
-        self.with(call, |record| record.end(summary.clone()));
+        let mut inner = self.lock();
+        let Inner {
+            records, packed, ..
+        } = &mut *inner;
+        if let Some(record) = records.get_mut(call) {
+            record.end(summary.clone(), packed);
+        }
     }
 
     /// Ends every call that is not among `live`: its end was missed.
     pub(crate) fn keep_live(&self, live: &[CallId], now: Timestamp) {
         let mut inner = self.lock();
-        let records = inner.records.values_mut();
+        let Inner {
+            records, packed, ..
+        } = &mut *inner;
         let missed = |record: &&mut Record| {
             record.is_live() && !record.is_waiting() && !live.contains(record.call())
         };
-        for record in records.filter(missed) {
+        for record in records.values_mut().filter(missed) {
             let length = record.duration(now);
             let summary = CallSummary::new(CallStatus::Completed, Outcome::Completed, now, length);
-            record.end(summary);
+            record.end(summary, packed);
         }
     }
 

@@ -35,7 +35,7 @@ use config::{Config, WrongSettings};
 use tikv_jemallocator::Jemalloc;
 
 /// Gives the memory of a rush of calls back to the system within seconds, in the background; the
-/// platform's own and others keep most of it.
+/// platform's own and others keep most of it. How it is built says `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

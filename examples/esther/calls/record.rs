@@ -14,7 +14,10 @@ use novavoice::{
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use super::events::{Event, Subscription};
+use super::{
+    events::{Event, Subscription},
+    lines::{Lines, Store},
+};
 
 pub(super) struct Record {
     number: u64,
@@ -24,7 +27,7 @@ pub(super) struct Record {
     end: Option<CallSummary>,
     /// The last change of the agent's state.
     state: Option<(AgentState, AgentState)>,
-    lines: VecDeque<Utterance>,
+    lines: Lines,
     /// Captions of lines that are not there yet.
     captions: VecDeque<(Speaker, Private<String>)>,
     latency: StageLatencies,
@@ -37,11 +40,11 @@ impl Record {
     pub(super) fn new(number: u64, info: CallInfo) -> Self {
         Self {
             number,
-            info,
+            info: without_texts(info),
             reached: true,
             end: None,
             state: None,
-            lines: VecDeque::new(),
+            lines: Lines::default(),
             captions: VecDeque::new(),
             latency: StageLatencies::default(),
             live: Some(broadcast::Sender::new(EVENTS_AHEAD)),
@@ -76,7 +79,7 @@ impl Record {
     /// The call reaches the agent, or goes on after all.
     pub(super) fn resume(&mut self, info: &CallInfo) {
         if !self.reached {
-            self.info = info.clone();
+            self.info = without_texts(info.clone());
             self.reached = true;
         }
         self.end = None;
@@ -86,10 +89,11 @@ impl Record {
     }
 
     /// The call is over, and the agent never had it.
-    pub(super) fn end_unanswered(&mut self, end: &PlacedEnd, at: Timestamp) {
+    pub(super) fn end_unanswered(&mut self, end: &PlacedEnd, at: Timestamp, packed: &mut Store) {
         if self.is_waiting() {
             let length = end.duration.unwrap_or_default();
-            self.end(CallSummary::new(end.status, end.outcome, at, length));
+            let summary = CallSummary::new(end.status, end.outcome, at, length);
+            self.end(summary, packed);
         }
     }
 
@@ -103,12 +107,9 @@ impl Record {
     }
 
     pub(super) fn line(&mut self, line: &Utterance) {
-        if self.lines.len() == LINES_KEPT {
-            self.lines.pop_front();
-        }
         self.captions
             .retain(|(speaker, _)| *speaker != line.speaker);
-        self.lines.push_back(line.clone());
+        self.lines.push(line.clone());
         self.tell(Event::Utterance(line.clone()));
     }
 
@@ -121,16 +122,19 @@ impl Record {
         self.tell(Event::State { old, new });
     }
 
-    pub(super) fn end(&mut self, summary: CallSummary) {
+    /// The call is over. What is kept of it goes to `packed`.
+    pub(super) fn end(&mut self, summary: CallSummary, packed: &mut Store) {
         self.tell(Event::ended(&summary));
         self.end = Some(summary);
         self.live = None;
+        self.captions = VecDeque::new();
+        self.lines.pack(packed);
     }
 
     /// What has happened after the line `after`, and where more comes from.
     pub(super) fn subscribe(&self, after: u64) -> Subscription {
-        let lines = self.lines.iter().filter(|line| line.seq > after);
-        let mut backlog: VecDeque<_> = lines.cloned().map(Event::Utterance).collect();
+        let lines = self.lines.after(after).into_iter();
+        let mut backlog: VecDeque<_> = lines.map(Event::Utterance).collect();
         if let Some(summary) = &self.end {
             backlog.push_back(Event::ended(summary));
             return (backlog, None);
@@ -185,7 +189,7 @@ impl Record {
     }
 
     pub(super) fn lines(&self) -> Vec<Utterance> {
-        self.lines.iter().cloned().collect()
+        self.lines.after(0)
     }
 
     /// How fast the agent answered, stage by stage, from the end of the caller's words.
@@ -213,13 +217,17 @@ impl Record {
     }
 }
 
+/// Without the agent's instructions: long, and nobody asks the record for them.
+fn without_texts(mut info: CallInfo) -> CallInfo {
+    (info.instructions, info.greeting) = (None, None);
+    info
+}
+
 /// Seconds with whole milliseconds, as transcript files have them.
 pub(crate) fn seconds(duration: Duration) -> f64 {
     Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000).as_secs_f64()
 }
 
-/// Hours of talk. Of a longer call the first lines are in its transcript file alone.
-const LINES_KEPT: usize = 5_000;
 /// A long reply. Older captions are of no use.
 const CAPTIONS_KEPT: usize = 20;
 /// What a follower may be late by before it is caught up from the record.

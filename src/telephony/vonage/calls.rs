@@ -21,6 +21,8 @@ pub(super) struct Calls {
     calls: HashMap<String, Call>,
     /// From a conversation to the key of its call.
     conversations: HashMap<String, String>,
+    /// When those that are long past were last forgotten.
+    tidied: Option<Instant>,
 }
 
 /// What the answer webhook, or the socket, told about a call.
@@ -261,7 +263,8 @@ impl Calls {
     }
 
     fn insert(&mut self, facts: Facts, admitted: bool, now: Instant) {
-        if self.calls.len() >= MAX_CALLS {
+        let tidied = *self.tidied.get_or_insert(now);
+        if self.calls.len() >= MAX_CALLS || now.saturating_duration_since(tidied) >= AFTERLIFE {
             self.forget(now);
         }
         self.index(&facts);
@@ -284,8 +287,10 @@ impl Calls {
         }
     }
 
-    /// Makes room: what is long past goes first, then the oldest tenth of what has no leg here.
+    /// What is long past goes, and where there is no room then, the oldest tenth of what has no leg
+    /// here.
     fn forget(&mut self, now: Instant) {
+        self.tidied = Some(now);
         self.calls.retain(|_, call| {
             let keep = match call.life {
                 Life::Live => LONGEST_CALL,
@@ -305,6 +310,7 @@ impl Calls {
         let Self {
             calls,
             conversations,
+            ..
         } = self;
         conversations.retain(|_, key| calls.contains_key(key));
     }
@@ -452,6 +458,22 @@ mod tests {
         assert_eq!(found, Some(&CallId::new("63f618634a51")));
         let id = calls.of_conversation("CON-63f618634a51").map(|f| &f.id);
         assert_eq!(id, Some(&CallId::new("63f618634a51")));
+    }
+
+    #[test]
+    fn what_is_long_past_is_forgotten_when_another_call_comes() {
+        let (mut calls, now) = (Calls::default(), start());
+        let live = calls.opened(facts("live"), now);
+        calls.answered(facts("over"), || true, now);
+        calls.over("over", now);
+        calls.answered(facts("next"), || true, now + AFTERLIFE / 2);
+        assert!(calls.facts("over").is_some());
+        calls.answered(facts("last"), || true, now + AFTERLIFE);
+        assert!(calls.facts("over").is_none());
+        assert!(calls.of_conversation("CON-over").is_none());
+        assert!(calls.facts("live").is_some());
+        assert!(calls.facts("next").is_some());
+        drop(live);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
     flow,
     leg::Signal,
     ncco::{Ncco, NccoError},
-    replies::Reply,
+    replies::{OtherTarget, Reply},
     warm,
     webhook::{AnswerRequest, Event, Status, StatusEvent, SubState, classify, region_base},
 };
@@ -162,10 +162,10 @@ async fn receive(
             }
         };
         if verified.repeated {
-            match vonage.replies().find(&verified.jti) {
-                Some((same, reply)) if *same == target => return reply.clone().into_response(),
+            match vonage.replies().find(&verified.jti, &target) {
+                Some(Ok(reply)) => return reply.into_response(),
                 // The signature of a `GET` does not cover its query.
-                Some(_) => {
+                Some(Err(OtherTarget)) => {
                     let detail = "the token was used before for another request";
                     return problem(StatusCode::UNAUTHORIZED, detail);
                 }
@@ -178,7 +178,7 @@ async fn receive(
         Ok(reply) => {
             if let Some(jti) = jti {
                 let now = clock::now();
-                vonage.replies().keep(jti, target, reply.clone(), now);
+                vonage.replies().keep(&jti, &target, &reply, now);
             }
             reply.into_response()
         }

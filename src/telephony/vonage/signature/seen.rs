@@ -1,6 +1,9 @@
 //! Which tokens came before.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -11,7 +14,7 @@ use super::SignatureError;
 pub(super) struct Seen {
     capacity: usize,
     bodies: HashMap<[u8; 32], [u8; 32]>,
-    by_death: BTreeSet<(i64, [u8; 32])>,
+    by_death: BinaryHeap<Reverse<(i64, [u8; 32])>>,
 }
 
 impl Seen {
@@ -23,7 +26,7 @@ impl Seen {
         Self {
             capacity,
             bodies: HashMap::new(),
-            by_death: BTreeSet::new(),
+            by_death: BinaryHeap::new(),
         }
     }
 
@@ -35,7 +38,7 @@ impl Seen {
         until: i64,
         now: i64,
     ) -> Result<bool, SignatureError> {
-        while self.by_death.first().is_some_and(|(dies, _)| *dies < now) {
+        while self.by_death.peek().is_some_and(|next| next.0.0 < now) {
             self.forget_first();
         }
         // Ids of any length take the same room.
@@ -49,12 +52,12 @@ impl Seen {
             self.forget_first();
         }
         self.bodies.insert(id, body);
-        self.by_death.insert((until, id));
+        self.by_death.push(Reverse((until, id)));
         Ok(false)
     }
 
     fn forget_first(&mut self) {
-        if let Some((_, id)) = self.by_death.pop_first() {
+        if let Some(Reverse((_, id))) = self.by_death.pop() {
             self.bodies.remove(&id);
         }
     }
