@@ -18,7 +18,6 @@ use tokio::sync::{
 use crate::{
     calls::Calls,
     clock::wall,
-    gate::Gate,
     metrics::Metrics,
     speech::StandIn,
     stores::{Results, Write},
@@ -30,7 +29,6 @@ use crate::{
 pub(crate) struct Follower {
     pub(crate) calls: Calls,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) gate: Gate,
     pub(crate) stand_in: Option<Arc<StandIn>>,
     pub(crate) traces: Option<Arc<Traces>>,
     pub(crate) results: Results,
@@ -90,7 +88,6 @@ impl Follower {
                 self.calls.started(info);
                 self.live.insert(call.clone(), info.clone());
                 self.metrics.started();
-                self.gate.begun();
             }
             EventKind::State { old, new } => self.calls.state(call, *old, *new),
             EventKind::Caption { speaker, text } => self.calls.caption(call, *speaker, text),

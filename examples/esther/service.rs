@@ -277,7 +277,6 @@ impl Service {
             follower: Follower {
                 calls,
                 metrics,
-                gate,
                 stand_in: speech.stand_in,
                 traces,
                 results,

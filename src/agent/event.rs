@@ -126,3 +126,13 @@ pub struct Counts {
     /// Tasks of the agent: drivers, recorders, openings.
     pub tasks: usize,
 }
+
+/// The calls of one moment, for whoever promises a line to a caller before the call begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Calls that are going on.
+    pub calls: usize,
+    /// Inbound calls that have begun since the agent was made. Never less than before.
+    pub inbound: u64,
+}

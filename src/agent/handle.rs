@@ -4,16 +4,16 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::event::{AgentEvent, Counts, EventKind, LiveCall};
+use super::event::{AgentEvent, Counts, EventKind, LiveCall, Tally};
 use crate::{
-    call::{CallId, CallInfo, Party},
+    call::{CallId, CallInfo, Direction, Party},
     clock,
     conversation::{AgentState, Command},
     private::Private,
@@ -106,6 +106,17 @@ impl AgentHandle {
         }
     }
 
+    /// How many calls are going on and how many inbound ones have begun so far, both at one moment:
+    /// a call is in both figures or in none.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let live = self.shared.live();
+        Tally {
+            calls: live.len(),
+            inbound: self.shared.inbound.load(Ordering::Relaxed),
+        }
+    }
+
     /// Cuts a drain short: a stopping agent closes its calls now.
     pub fn abort(&self) {
         self.shared.abort.send_replace(true);
@@ -128,6 +139,8 @@ pub enum TransferRefused {
 #[derive(Debug)]
 pub(super) struct Shared {
     live: Mutex<HashMap<CallId, Live>>,
+    /// Inbound calls so far; changed with `live` locked.
+    inbound: AtomicU64,
     events: broadcast::Sender<AgentEvent>,
     abort: watch::Sender<bool>,
     pub(super) sessions: Arc<AtomicUsize>,
@@ -148,6 +161,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             live: Mutex::default(),
+            inbound: AtomicU64::new(0),
             events: broadcast::Sender::new(EVENTS),
             abort: watch::Sender::new(false),
             sessions: Arc::default(),
@@ -175,6 +189,9 @@ impl Shared {
             commands,
         };
         live.insert(info.id.clone(), entry);
+        if info.direction == Direction::Inbound {
+            self.inbound.fetch_add(1, Ordering::Relaxed);
+        }
         drop(live);
         Some((
             Entry {

@@ -28,7 +28,7 @@ mod builder;
 pub use builder::VoiceAgentBuilder;
 
 mod event;
-pub use event::{AgentEvent, Counts, EventKind, LiveCall};
+pub use event::{AgentEvent, Counts, EventKind, LiveCall, Tally};
 
 mod driver;
 mod handle;
