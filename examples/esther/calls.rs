@@ -42,6 +42,7 @@ struct Inner {
     /// Call ids by their number, so by age.
     by_age: BTreeMap<u64, CallId>,
     last_number: u64,
+    /// The lines of calls that are over.
     packed: lines::Store,
 }
 
@@ -75,13 +76,9 @@ impl Calls {
     /// The carrier says that a call that was placed is over. Where the agent talked, its own word
     /// counts.
     pub(crate) fn placed_ended(&self, call: &CallId, end: &PlacedEnd, at: Timestamp) {
-        let mut inner = self.lock();
-        let Inner {
-            records, packed, ..
-        } = &mut *inner;
-        if let Some(record) = records.get_mut(call) {
-            record.end_unanswered(end, at, packed);
-        }
+        self.finish(call, |record, packed| {
+            record.end_unanswered(end, at, packed)
+        });
     }
 
     /// Whether a call was placed and has not reached the agent yet.
@@ -131,13 +128,7 @@ impl Calls {
 
     /// A call is over.
     pub(crate) fn ended(&self, call: &CallId, summary: &CallSummary) {
-        let mut inner = self.lock();
-        let Inner {
-            records, packed, ..
-        } = &mut *inner;
-        if let Some(record) = records.get_mut(call) {
-            record.end(summary.clone(), packed);
-        }
+        self.finish(call, |record, packed| record.end(summary.clone(), packed));
     }
 
     /// Ends every call that is not among `live`: its end was missed.
@@ -210,6 +201,16 @@ impl Calls {
     fn with(&self, call: &CallId, change: impl FnOnce(&mut Record)) {
         if let Some(record) = self.lock().records.get_mut(call) {
             change(record);
+        }
+    }
+
+    fn finish(&self, call: &CallId, end: impl FnOnce(&mut Record, &mut lines::Store)) {
+        let mut inner = self.lock();
+        let Inner {
+            records, packed, ..
+        } = &mut *inner;
+        if let Some(record) = records.get_mut(call) {
+            end(record, packed);
         }
     }
 
