@@ -1,6 +1,6 @@
-//! SDK clients, each with a connection of its own.
+//! HTTP clients, each with a connection of its own.
 //!
-//! An SDK client keeps one HTTP/2 connection and never opens a second: once the server's limit
+//! An HTTP client keeps one HTTP/2 connection and never opens a second: once the server's limit
 //! of streams is reached, further sessions hang without an error, and all sessions of a
 //! connection share one receive window. So sessions are counted, starts and ends, and a client
 //! with its share is left alone.
@@ -21,9 +21,10 @@ use crate::clock::now;
 /// Makes the HTTP client of one more connection.
 pub(super) type HttpClients = Box<dyn Fn() -> SharedHttpClient + Send + Sync>;
 
-/// All clients of one model.
+/// All connections of one model.
 pub(super) struct Connections {
-    base: Builder,
+    /// Signs, finds endpoints and knows the credentials for all of them; has no connection.
+    sdk: Client,
     http: HttpClients,
     /// How many sessions a client may have at a time.
     share: usize,
@@ -38,7 +39,7 @@ struct Slots {
 
 struct Slot {
     number: u64,
-    client: Client,
+    http: SharedHttpClient,
     sessions: usize,
     /// Its connection failed somebody: it gets no more sessions.
     spoiled: bool,
@@ -46,18 +47,18 @@ struct Slot {
 }
 
 impl Connections {
-    /// No connection yet. Each will be made from `base` and an HTTP client of its own, and
-    /// serve up to `share` sessions at a time.
-    pub(super) fn new(base: Builder, http: HttpClients, share: usize) -> Self {
+    /// No connection yet. Each will be an HTTP client of its own and serve up to `share` sessions
+    /// at a time; what `config` says counts for all of them.
+    pub(super) fn new(config: Builder, http: HttpClients, share: usize) -> Self {
         Self {
-            base,
+            sdk: Client::from_conf(config.build()),
             http,
             share: share.max(1),
             slots: Mutex::default(),
         }
     }
 
-    /// A client with room for one more session, which the lease stands for.
+    /// A connection with room for one more session, which the lease stands for.
     pub(super) fn lease(self: &Arc<Self>) -> Lease {
         let mut slots = self.slots();
         slots.forget_stale();
@@ -67,31 +68,30 @@ impl Connections {
             // The one used last is the likeliest to have a live connection.
             .rev()
             .find(|slot| !slot.spoiled && slot.sessions < self.share);
-        let (number, client) = match free {
+        let (number, http) = match free {
             Some(slot) => {
                 slot.sessions += 1;
-                (slot.number, slot.client.clone())
+                (slot.number, slot.http.clone())
             }
             None => {
-                let client =
-                    Client::from_conf(self.base.clone().http_client((self.http)()).build());
+                let http = (self.http)();
                 slots.made += 1;
                 let number = slots.made;
                 slots.list.push(Slot {
                     number,
-                    client: client.clone(),
+                    http: http.clone(),
                     sessions: 1,
                     spoiled: false,
                     idle_since: now(),
                 });
-                (number, client)
+                (number, http)
             }
         };
         drop(slots);
         Lease {
             connections: Arc::clone(self),
             number,
-            client,
+            http,
         }
     }
 
@@ -102,7 +102,7 @@ impl Connections {
 }
 
 impl Slots {
-    /// Lets go of clients that nobody uses: spoiled ones, old ones, and all but a few others.
+    /// Lets go of connections that nobody uses: spoiled ones, old ones, and all but a few others.
     fn forget_stale(&mut self) {
         let now = now();
         let mut idle = 0;
@@ -126,7 +126,7 @@ impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slots = self.slots();
         f.debug_struct("Connections")
-            .field("clients", &slots.list.len())
+            .field("made", &slots.list.len())
             .field(
                 "sessions",
                 &slots.list.iter().map(|slot| slot.sessions).sum::<usize>(),
@@ -135,18 +135,23 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// The right to one session on a client; given back when dropped.
+/// The right to one session on a connection; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
     connections: Arc<Connections>,
     number: u64,
-    client: Client,
+    http: SharedHttpClient,
 }
 
 impl Lease {
-    /// The client.
+    /// What makes requests.
     pub(super) fn client(&self) -> &Client {
-        &self.client
+        &self.connections.sdk
+    }
+
+    /// Settings under which a request goes over this connection.
+    pub(super) fn over(&self) -> Builder {
+        Builder::new().http_client(self.http.clone())
     }
 
     /// The connection is not to be trusted, and neither are those that nobody uses just now: what

@@ -309,14 +309,14 @@ pub enum Sensitivity {
     Low,
 }
 
-/// What every connection's client is made from.
+/// What counts for every connection.
 fn service_config(config: &NovaSonicConfig, sdk: &SdkConfig) -> config::Builder {
     let mut service = config::Builder::from(sdk)
         // With AWS_BEARER_TOKEN_BEDROCK in the environment the SDK would send that, which the
         // service does not take for this operation.
         .auth_scheme_preference([AuthSchemeId::from("sigv4")])
-        // One cache for all clients. A stream is signed with the credentials it began with, so
-        // they should outlive it: the cache takes off up to half of this at random.
+        // A stream is signed with the credentials it began with, so they should outlive it: the
+        // cache takes off up to half of this at random.
         .identity_cache(
             IdentityCache::lazy()
                 .buffer_time(CREDENTIALS_MARGIN)

@@ -57,6 +57,8 @@ pub(super) async fn open(model: &Inner, seed: SessionSeed) -> Result<Session, Pr
         .invoke_model_with_bidirectional_stream()
         .model_id(&config.model_id)
         .body(body.into())
+        .customize()
+        .config_override(held.lease.over())
         .send();
     let answer = match timeout(config.open_timeout, Box::pin(answer)).await {
         Ok(Ok(answer)) => answer,

@@ -116,8 +116,10 @@ async fn credentials(parts: &mut Parts) -> Result<(String, String, Wishes), Resp
     Ok((channel, token, wishes))
 }
 
-/// Twenty-five frames. The library's default, 128 KiB, would be most of a socket's memory.
-const READ_BUFFER: usize = 16 * 1024;
+/// Six frames; longer messages get the room that they say they need. Frames that wait keep the
+/// buffers in which they came: with the library's default, 128 KiB each, these would be most of a
+/// socket's memory.
+const READ_BUFFER: usize = 4 * 1024;
 /// Half a second of frames: what has gone in here no clear can overtake.
 const WRITE_BUFFER: usize = 16 * 1024;
 /// Answers to the pings of a peer that does not read them end here; without an end they would
