@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::leg::Signal;
+use super::{keys::Key, leg::Signal};
 use crate::{
     answer::CarrierVerdict,
     call::{CallId, Direction, Party},
@@ -18,9 +18,9 @@ use crate::{
 /// The calls of this node, a bounded number of them.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    calls: HashMap<String, Call>,
-    /// From a conversation to the key of its call.
-    conversations: HashMap<String, String>,
+    calls: HashMap<Key, Call>,
+    /// From a conversation to its call.
+    conversations: HashMap<Key, Key>,
     /// When those that are long past were last forgotten.
     tidied: Option<Instant>,
 }
@@ -39,7 +39,8 @@ pub(super) struct Facts {
 
 #[derive(Debug)]
 struct Call {
-    facts: Facts,
+    /// Forgotten once it is over.
+    facts: Option<Facts>,
     /// Whether there was room for it when it came.
     admitted: bool,
     life: Life,
@@ -92,12 +93,14 @@ impl Calls {
         has_room: impl FnOnce() -> bool,
         now: Instant,
     ) -> bool {
-        if let Some(call) = self.calls.get_mut(&key(facts.id.as_str())) {
+        if let Some(call) = self.calls.get_mut(&Key::of_leg(facts.id.as_str())) {
             call.touched = now;
-            // What a socket alone could not tell.
-            call.facts = facts;
-            let (admitted, facts) = (call.admitted, call.facts.clone());
-            self.index(&facts);
+            let admitted = call.admitted;
+            if call.life != Life::Over {
+                // What a socket alone could not tell.
+                call.facts = Some(facts.clone());
+                self.index(&facts);
+            }
             return admitted;
         }
         let admitted = has_room();
@@ -107,7 +110,7 @@ impl Calls {
 
     /// A socket of a call opened. `facts` count where no webhook told this node about the call.
     pub(super) fn opened(&mut self, facts: Facts, now: Instant) -> Place {
-        let key = key(facts.id.as_str());
+        let key = Key::of_leg(facts.id.as_str());
         if !self.calls.contains_key(&key) {
             self.insert(facts, true, now);
         }
@@ -115,9 +118,9 @@ impl Calls {
             return Place::Over;
         };
         call.touched = now;
-        if call.life != Life::Live {
+        let (Life::Live, Some(facts)) = (call.life, &call.facts) else {
             return Place::Over;
-        }
+        };
         match &call.leg {
             Some(leg) if !leg.is_closed() => Place::Join(leg.clone()),
             _ => {
@@ -127,7 +130,7 @@ impl Calls {
                     let _ = leg.try_send(Signal::Report(CallEvent::AnsweredBy(verdict)));
                 }
                 call.leg = Some(leg);
-                Place::Start(signals, call.facts.clone())
+                Place::Start(signals, facts.clone())
             }
         }
     }
@@ -142,7 +145,7 @@ impl Calls {
         max: u32,
         now: Instant,
     ) -> Loss {
-        let Some(call) = self.calls.get_mut(&key(id)) else {
+        let Some(call) = self.calls.get_mut(&Key::of_leg(id)) else {
             return Loss::Expected;
         };
         call.touched = now;
@@ -175,7 +178,7 @@ impl Calls {
     /// We hung up the call or passed it on: whatever happens to its sockets is no accident. Says
     /// whether it was live.
     pub(super) fn released(&mut self, id: &str) -> bool {
-        let Some(call) = self.calls.get_mut(&key(id)) else {
+        let Some(call) = self.calls.get_mut(&Key::of_leg(id)) else {
             return false;
         };
         let was_live = call.life == Life::Live;
@@ -187,7 +190,7 @@ impl Calls {
 
     /// The call was to be passed on, and stays with us after all.
     pub(super) fn kept(&mut self, id: &str) {
-        if let Some(call) = self.calls.get_mut(&key(id))
+        if let Some(call) = self.calls.get_mut(&Key::of_leg(id))
             && call.life == Life::Released
         {
             call.life = Life::Live;
@@ -196,31 +199,39 @@ impl Calls {
 
     /// Whether the carrier has said that a call is over.
     pub(super) fn is_over(&self, id: &str) -> bool {
-        let call = self.calls.get(&key(id));
+        let call = self.calls.get(&Key::of_leg(id));
         call.is_some_and(|call| call.life == Life::Over)
     }
 
     /// The agent of the call has failed: the loss of its sockets is no accident, and the caller
     /// is owed an apology.
     pub(super) fn failed(&mut self, id: &str) {
-        if let Some(call) = self.calls.get_mut(&key(id))
+        if let Some(call) = self.calls.get_mut(&Key::of_leg(id))
             && call.life == Life::Live
         {
             call.life = Life::Failed;
         }
     }
 
-    /// The carrier says that the call is over.
+    /// The carrier says that the call is over. No more than that is kept of it.
     pub(super) fn over(&mut self, id: &str, now: Instant) {
-        if let Some(call) = self.calls.get_mut(&key(id)) {
-            call.life = Life::Over;
-            call.touched = now;
+        let key = Key::of_leg(id);
+        let Some(call) = self.calls.get_mut(&key) else {
+            return;
+        };
+        call.life = Life::Over;
+        call.touched = now;
+        call.lost = Vec::new();
+        let conversation = call.facts.take().and_then(|facts| facts.conversation);
+        let index = conversation.map(|conversation| Key::of(&conversation));
+        if let Some(index) = index.filter(|index| self.conversations.get(index) == Some(&key)) {
+            self.conversations.remove(&index);
         }
     }
 
     /// Whether a call is neither given up nor released nor over. One that was forgotten is not.
     pub(super) fn is_live(&self, id: &str) -> bool {
-        let call = self.calls.get(&key(id));
+        let call = self.calls.get(&Key::of_leg(id));
         call.is_some_and(|call| call.life == Life::Live)
     }
 
@@ -231,7 +242,7 @@ impl Calls {
         id: &str,
         verdict: CarrierVerdict,
     ) -> Option<mpsc::Sender<Signal>> {
-        let call = self.calls.get_mut(&key(id))?;
+        let call = self.calls.get_mut(&Key::of_leg(id))?;
         let leg = call.leg.clone().filter(|leg| !leg.is_closed());
         if leg.is_none() {
             call.answered_by = Some(verdict);
@@ -241,25 +252,26 @@ impl Calls {
 
     /// Where the leg of a call takes signals, while it lives.
     pub(super) fn leg(&self, id: &str) -> Option<mpsc::Sender<Signal>> {
-        self.calls.get(&key(id))?.leg.clone()
+        self.calls.get(&Key::of_leg(id))?.leg.clone()
     }
 
     /// The leg of a call has ended.
     pub(super) fn leg_ended(&mut self, id: &str, now: Instant) {
-        if let Some(call) = self.calls.get_mut(&key(id)) {
+        if let Some(call) = self.calls.get_mut(&Key::of_leg(id)) {
             call.leg = None;
             call.touched = now;
         }
     }
 
+    /// What is known of a call, until it is over.
     pub(super) fn facts(&self, id: &str) -> Option<&Facts> {
-        self.calls.get(&key(id)).map(|call| &call.facts)
+        self.calls.get(&Key::of_leg(id))?.facts.as_ref()
     }
 
-    /// The call of a conversation.
+    /// The call of a conversation, until it is over.
     pub(super) fn of_conversation(&self, conversation: &str) -> Option<&Facts> {
-        let key = self.conversations.get(conversation)?;
-        self.calls.get(key).map(|call| &call.facts)
+        let key = self.conversations.get(&Key::of(conversation))?;
+        self.calls.get(key)?.facts.as_ref()
     }
 
     fn insert(&mut self, facts: Facts, admitted: bool, now: Instant) {
@@ -268,6 +280,7 @@ impl Calls {
             self.forget(now);
         }
         self.index(&facts);
+        let key = Key::of_leg(facts.id.as_str());
         let call = Call {
             admitted,
             life: Life::Live,
@@ -275,15 +288,15 @@ impl Calls {
             leg: None,
             answered_by: None,
             touched: now,
-            facts,
+            facts: Some(facts),
         };
-        self.calls.insert(key(call.facts.id.as_str()), call);
+        self.calls.insert(key, call);
     }
 
     fn index(&mut self, facts: &Facts) {
         if let Some(conversation) = &facts.conversation {
-            let key = key(facts.id.as_str());
-            self.conversations.insert(conversation.clone(), key);
+            let key = Key::of_leg(facts.id.as_str());
+            self.conversations.insert(Key::of(conversation), key);
         }
     }
 
@@ -322,15 +335,7 @@ impl Call {
     }
 }
 
-/// Vonage writes the id of one leg with hyphens here and without them there.
-pub(super) fn key(id: &str) -> String {
-    id.chars()
-        .filter(|c| *c != '-')
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
-}
-
-/// A day of a busy node; about 10 MB.
+/// A day of a busy node; some 3 MB where most are over.
 const MAX_CALLS: usize = 20_000;
 /// A leg signals rarely: losses, sockets, the end.
 const SIGNALS: usize = 16;
@@ -461,16 +466,43 @@ mod tests {
     }
 
     #[test]
+    fn of_a_call_that_is_over_nothing_else_is_kept() {
+        let (mut calls, now) = (Calls::default(), start());
+        calls.answered(facts("a"), || true, now);
+        calls.lost("a", Some("ws-1"), 0, 2, now);
+        calls.over("a", now);
+        let is_forgotten = |calls: &Calls| {
+            calls.facts("a").is_none()
+                && calls.of_conversation("CON-a").is_none()
+                && calls.conversations.is_empty()
+        };
+        assert!(is_forgotten(&calls));
+        assert!(calls.answered(facts("a"), || false, now), "asked again");
+        assert!(is_forgotten(&calls));
+        assert!(calls.is_over("a"));
+        assert_eq!(calls.lost("a", Some("ws-2"), 0, 2, now), Loss::Expected);
+
+        let moved = Facts {
+            conversation: facts("a").conversation,
+            ..facts("b")
+        };
+        calls.answered(facts("c"), || true, now);
+        calls.answered(moved, || true, now);
+        calls.over("c", now);
+        let id = calls.of_conversation("CON-a").map(|facts| &facts.id);
+        assert_eq!(id, Some(&CallId::new("b")));
+    }
+
+    #[test]
     fn what_is_long_past_is_forgotten_when_another_call_comes() {
         let (mut calls, now) = (Calls::default(), start());
         let live = calls.opened(facts("live"), now);
         calls.answered(facts("over"), || true, now);
         calls.over("over", now);
         calls.answered(facts("next"), || true, now + AFTERLIFE / 2);
-        assert!(calls.facts("over").is_some());
+        assert!(calls.is_over("over"));
         calls.answered(facts("last"), || true, now + AFTERLIFE);
-        assert!(calls.facts("over").is_none());
-        assert!(calls.of_conversation("CON-over").is_none());
+        assert!(!calls.is_over("over"));
         assert!(calls.facts("live").is_some());
         assert!(calls.facts("next").is_some());
         drop(live);

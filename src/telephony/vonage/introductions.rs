@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{calls::key, webhook::Status};
+use super::{keys::Key, webhook::Status};
 use crate::call::CallId;
 
 /// The introductions of this node, a bounded number of them, those that are over for a while.
@@ -21,7 +21,7 @@ pub(super) struct Introductions {
 #[derive(Debug)]
 struct Introduction {
     /// The key of the caller's leg.
-    caller: String,
+    caller: Key,
     /// What the person chose first; repetitions of the webhook change nothing.
     takes: Option<bool>,
     /// Whoever waits for news; gone once it is over.
@@ -72,7 +72,7 @@ impl Introductions {
         }
         let (steps, taken) = mpsc::channel(STEPS);
         let introduction = Introduction {
-            caller: key(caller.as_str()),
+            caller: Key::of_leg(caller.as_str()),
             takes: None,
             steps: Some(steps),
         };
@@ -116,7 +116,7 @@ impl Introductions {
         if self.introductions.is_empty() {
             return;
         }
-        let caller = key(caller.as_str());
+        let caller = Key::of_leg(caller.as_str());
         let theirs = self.introductions.values();
         for introduction in theirs.filter(|introduction| introduction.caller == caller) {
             introduction.tell(Step::CallerLeft);

@@ -33,6 +33,7 @@ mod acts;
 mod calls;
 
 mod introductions;
+mod keys;
 mod warm;
 
 mod placed;

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    calls::key,
+    keys::Key,
     webhook::{Answerer, LegState, Phase, Status, StatusEvent},
 };
 use crate::{
@@ -20,9 +20,9 @@ use crate::{
 /// The calls that this node placed or has heard of, a bounded number of them.
 #[derive(Debug, Default)]
 pub(super) struct Placed {
-    calls: HashMap<String, Call>,
+    calls: HashMap<Key, Call>,
     /// From a conversation to the key of its call.
-    conversations: HashMap<String, String>,
+    conversations: HashMap<Key, Key>,
 }
 
 /// What an agent is given along for one call.
@@ -63,8 +63,9 @@ impl Placed {
         at: Timestamp,
         now: Instant,
     ) -> Option<CallProgress> {
-        if let Some(call) = self.calls.get_mut(&key(taken.id.as_str())) {
+        if let Some(call) = self.calls.get_mut(&Key::of_leg(taken.id.as_str())) {
             call.attached = Some(attached);
+            call.forget_texts_if_over();
             call.touched = now;
             return None;
         }
@@ -89,12 +90,12 @@ impl Placed {
         let Some(leg) = &event.about.leg else {
             return steps;
         };
-        let name = key(leg.as_str());
+        let name = Key::of_leg(leg.as_str());
         if !self.calls.contains_key(&name) {
             let conversation = event.about.conversation.clone();
             let known = conversation
                 .as_ref()
-                .map(|it| self.conversations.contains_key(it));
+                .map(|it| self.conversations.contains_key(&Key::of(it)));
             // Another leg of a known conversation is somebody whom the call was passed on to.
             if !is_ours || known == Some(true) {
                 return steps;
@@ -137,12 +138,13 @@ impl Placed {
             let machine = answerer == Answerer::Machine;
             push(Progress::AnsweredBy { machine });
         }
+        call.forget_texts_if_over();
         steps
     }
 
     /// What the agent is given along for a call, once its request was answered.
     pub(super) fn attached(&self, call: &CallId) -> Option<&Attached> {
-        let call = self.calls.get(&key(call.as_str()))?;
+        let call = self.calls.get(&Key::of_leg(call.as_str()))?;
         call.attached.as_ref()
     }
 
@@ -158,23 +160,22 @@ impl Placed {
 
     /// Whether a call was placed and is not over.
     pub(super) fn is_live(&self, call: &CallId) -> Option<bool> {
-        let call = self.calls.get(&key(call.as_str()))?;
+        let call = self.calls.get(&Key::of_leg(call.as_str()))?;
         Some(!call.state.is_over())
     }
 
     /// How a call ended, and when, as far as this node was told.
     pub(super) fn end_of(&self, call: &CallId) -> Option<(PlacedEnd, Timestamp)> {
-        self.calls.get(&key(call.as_str()))?.end.clone()
+        self.calls.get(&Key::of_leg(call.as_str()))?.end.clone()
     }
 
     fn insert(&mut self, taken: Taken, attached: Option<Attached>, now: Instant) {
         if self.calls.len() >= MAX_CALLS {
             self.forget(now);
         }
-        let name = key(taken.id.as_str());
+        let name = Key::of_leg(taken.id.as_str());
         if let Some(conversation) = &taken.conversation {
-            self.conversations
-                .insert(conversation.clone(), name.clone());
+            self.conversations.insert(Key::of(conversation), name);
         }
         let call = Call {
             taken,
@@ -207,6 +208,17 @@ impl Placed {
             conversations,
         } = self;
         conversations.retain(|_, name| calls.contains_key(name));
+    }
+}
+
+impl Call {
+    /// Instructions are long, and of no use after the end.
+    fn forget_texts_if_over(&mut self) {
+        if self.state.is_over()
+            && let Some(attached) = &mut self.attached
+        {
+            (attached.instructions, attached.greeting) = (None, None);
+        }
     }
 }
 
@@ -339,6 +351,32 @@ mod tests {
         assert_eq!(node.take("A"), None, "told already");
         assert_eq!(node.0.is_live(&CallId::new("a")), Some(true));
         assert_eq!(node.0.is_live(&CallId::new("b")), None);
+    }
+
+    #[test]
+    fn the_instructions_of_a_call_are_kept_until_its_end() {
+        let long = || Attached {
+            for_agent: true,
+            instructions: Some("Book a meeting.".to_owned()),
+            greeting: Some("Good morning.".to_owned()),
+        };
+        let short = Attached {
+            instructions: None,
+            greeting: None,
+            ..long()
+        };
+        let mut node = Node::new();
+        let [first, fast] = ["a", "b"].map(CallId::new);
+        node.0.taken(taken("a"), long(), AT, node.1);
+        node.hear(&status("a", "answered"));
+        assert_eq!(node.0.attached(&first), Some(&long()));
+        node.hear(&status("a", "completed"));
+        assert_eq!(node.0.attached(&first), Some(&short));
+
+        let mut node = Node::new();
+        node.hear(&status("b", "failed"));
+        node.0.taken(taken("b"), long(), AT, node.1);
+        assert_eq!(node.0.attached(&fast), Some(&short));
     }
 
     /// Vonage checklist 52.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use sha2::{Digest as _, Sha256};
+
+use super::keys::Key;
 
 /// What a webhook gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,23 +20,21 @@ pub(super) enum Reply {
 
 /// The latest replies by the token ids of their requests, a bounded number of them.
 ///
-/// Thousands of small texts that outlive a rush of calls would each hold on to a page of the memory
-/// that the calls gave back. So ids and targets are kept as digests, which lie in the tables
-/// themselves, and call control objects side by side in large pieces.
+/// Ids and targets are kept as keys, which lie in the tables themselves, and call control objects
+/// side by side in large pieces: each by itself would hold on to a page of what a rush of calls
+/// gives back.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
-    replies: HashMap<Digest, Kept>,
-    oldest_first: VecDeque<(Instant, Digest)>,
+    replies: HashMap<Key, Kept>,
+    oldest_first: VecDeque<(Instant, Key)>,
     nccos: BytesMut,
 }
 
 #[derive(Debug)]
 struct Kept {
-    target: Digest,
+    target: Key,
     ncco: Option<Bytes>,
 }
-
-type Digest = [u8; 32];
 
 /// A request carries the token of one to another target.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Replies {
             Reply::Ncco(ncco) => Some(self.copy(ncco)),
             Reply::Empty => None,
         };
-        let (id, target) = (digest(jti), digest(target));
+        let (id, target) = (Key::of(jti), Key::of(target));
         if self.replies.insert(id, Kept { target, ncco }).is_none() {
             self.oldest_first.push_back((now, id));
         }
@@ -62,8 +61,8 @@ impl Replies {
 
     /// What was replied to `jti`, if it is known, as long as it asked the same `target`.
     pub(super) fn find(&self, jti: &str, target: &str) -> Option<Result<Reply, OtherTarget>> {
-        let kept = self.replies.get(&digest(jti))?;
-        if kept.target != digest(target) {
+        let kept = self.replies.get(&Key::of(jti))?;
+        if kept.target != Key::of(target) {
             return Some(Err(OtherTarget));
         }
         Some(Ok(match &kept.ncco {
@@ -79,10 +78,6 @@ impl Replies {
         self.nccos.extend_from_slice(ncco.as_bytes());
         self.nccos.split().freeze()
     }
-}
-
-fn digest(text: &str) -> Digest {
-    Sha256::digest(text).into()
 }
 
 /// The objects of some sixty calls.

@@ -372,6 +372,9 @@ async fn whose(vonage: &Vonage, event: &StatusEvent) -> Option<Facts> {
     let named = headers.get(flow::UUID).and_then(Value::as_str);
     let known = {
         let calls = vonage.calls();
+        if named.is_some_and(|id| calls.is_over(id)) {
+            return None;
+        }
         let by_name = named.and_then(|id| calls.facts(id));
         let conversation = event.about.conversation.as_deref();
         by_name
