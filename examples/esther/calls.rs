@@ -5,7 +5,7 @@
 mod elsewhere;
 
 mod events;
-mod lines;
+mod packed;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,6 +25,7 @@ use novavoice::{
     transcript::{Speaker, Utterance},
 };
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use elsewhere::follow_elsewhere;
 pub(crate) use events::Event;
@@ -38,22 +39,30 @@ pub(crate) struct Calls(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    records: HashMap<CallId, Record>,
-    /// Call ids by their number, so by age.
-    by_age: BTreeMap<u64, CallId>,
+    /// By their numbers, so by age.
+    records: BTreeMap<u64, Record>,
+    /// The number of each call, by the digest of its id.
+    numbers: HashMap<Digest, u64>,
     last_number: u64,
-    /// The lines of calls that are over.
-    packed: lines::Store,
+    /// The texts of calls that are over.
+    packed: packed::Store,
+}
+
+/// Lies in its table, while ids, each by itself, would hold on to more memory than they take.
+type Digest = [u8; 32];
+
+fn digest(call: &CallId) -> Digest {
+    Sha256::digest(call.as_str()).into()
 }
 
 impl Calls {
     /// A call began, or goes on after its socket was lost.
     pub(crate) fn started(&self, info: &CallInfo) {
         let mut inner = self.lock();
-        if let Some(record) = inner.records.get_mut(&info.id) {
+        if let Some(record) = inner.get_mut(&info.id) {
             return record.resume(info);
         }
-        inner.insert(|number| Record::new(number, info.clone()));
+        inner.insert(&info.id, Record::new(info));
     }
 
     /// The carrier has placed a call; nobody has answered yet.
@@ -65,12 +74,12 @@ impl Calls {
         at: Timestamp,
     ) {
         let mut inner = self.lock();
-        if inner.records.contains_key(call) {
+        if inner.get(call).is_some() {
             return;
         }
         let mut info = CallInfo::new(call.clone(), Direction::Outbound, at, SampleRate::Hz16000);
         (info.remote, info.local) = (remote.cloned(), local.cloned());
-        inner.insert(|number| Record::placed(number, info));
+        inner.insert(call, Record::placed(&info));
     }
 
     /// The carrier says that a call that was placed is over. Where the agent talked, its own word
@@ -83,8 +92,7 @@ impl Calls {
 
     /// Whether a call was placed and has not reached the agent yet.
     pub(crate) fn is_waiting(&self, call: &CallId) -> bool {
-        let inner = self.lock();
-        inner.records.get(call).is_some_and(Record::is_waiting)
+        self.lock().get(call).is_some_and(Record::is_waiting)
     }
 
     /// How many calls were placed and have not reached the agent yet.
@@ -97,13 +105,12 @@ impl Calls {
     /// Whether a call is known to be over.
     pub(crate) fn is_over(&self, call: &CallId) -> bool {
         let inner = self.lock();
-        let record = inner.records.get(call);
-        record.is_some_and(|record| !record.is_live())
+        inner.get(call).is_some_and(|record| !record.is_live())
     }
 
     /// Whether there is a record of a call.
     pub(crate) fn is_known(&self, call: &CallId) -> bool {
-        self.lock().records.contains_key(call)
+        self.lock().get(call).is_some()
     }
 
     /// Early words.
@@ -138,7 +145,7 @@ impl Calls {
             records, packed, ..
         } = &mut *inner;
         let missed = |record: &&mut Record| {
-            record.is_live() && !record.is_waiting() && !live.contains(record.call())
+            record.is_live() && !record.is_waiting() && !record.is_among(live)
         };
         for record in records.values_mut().filter(missed) {
             let length = record.duration(now);
@@ -150,33 +157,31 @@ impl Calls {
     /// Calls that are going on, newest first.
     pub(crate) fn active(&self, now: Timestamp) -> Vec<Value> {
         let inner = self.lock();
-        let live = inner.newest_first(u64::MAX).filter(|call| call.is_live());
+        let newest_first = inner.records.values().rev();
+        let live = newest_first.filter(|record| record.is_live());
         live.map(|record| record.as_active(now)).collect()
     }
 
     /// Whether a call was carried here, and when not so long ago that it is forgotten.
     pub(crate) fn knows(&self, call: &CallId) -> bool {
-        self.lock().records.contains_key(call)
+        self.lock().get(call).is_some()
     }
 
     /// One call as it is at this moment, without its lines: ahead of any store.
     pub(crate) fn get(&self, call: &CallId, now: Timestamp) -> Option<Value> {
-        Some(self.lock().records.get(call)?.to_json(now))
+        Some(self.lock().get(call)?.to_json(now))
     }
 
     /// How fast the agent answered in one call, stage by stage; no store has that.
     pub(crate) fn latency_ms(&self, call: &CallId) -> Option<Value> {
-        Some(self.lock().records.get(call)?.latency_ms())
+        Some(self.lock().get(call)?.latency_ms())
     }
 
     /// The lines of one call; of a very long one, the last ones.
     pub(crate) fn lines(&self, call: &CallId) -> Vec<Utterance> {
         let inner = self.lock();
-        inner
-            .records
-            .get(call)
-            .map(Record::lines)
-            .unwrap_or_default()
+        let lines = inner.get(call).map(|record| record.lines(0));
+        lines.unwrap_or_default()
     }
 
     /// Everything that happens in a call from now on, after the lines that came behind `after`,
@@ -192,24 +197,25 @@ impl Calls {
 
     fn subscribe(&self, call: &CallId, after: u64) -> Option<Subscription> {
         let inner = self.lock();
-        inner
-            .records
-            .get(call)
-            .map(|record| record.subscribe(after))
+        inner.get(call).map(|record| record.subscribe(after))
     }
 
     fn with(&self, call: &CallId, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = self.lock().records.get_mut(call) {
+        if let Some(record) = self.lock().get_mut(call) {
             change(record);
         }
     }
 
-    fn finish(&self, call: &CallId, end: impl FnOnce(&mut Record, &mut lines::Store)) {
+    fn finish(&self, call: &CallId, end: impl FnOnce(&mut Record, &mut packed::Store)) {
         let mut inner = self.lock();
         let Inner {
-            records, packed, ..
+            records,
+            numbers,
+            packed,
+            ..
         } = &mut *inner;
-        if let Some(record) = records.get_mut(call) {
+        let number = numbers.get(&digest(call));
+        if let Some(record) = number.and_then(|number| records.get_mut(number)) {
             end(record, packed);
         }
     }
@@ -220,18 +226,21 @@ impl Calls {
 }
 
 impl Inner {
-    fn insert(&mut self, make: impl FnOnce(u64) -> Record) {
-        self.last_number += 1;
-        let record = make(self.last_number);
-        let call = record.call().clone();
-        self.by_age.insert(record.number(), call.clone());
-        self.records.insert(call, record);
-        self.forget_oldest();
+    fn get(&self, call: &CallId) -> Option<&Record> {
+        let number = self.numbers.get(&digest(call))?;
+        self.records.get(number)
     }
 
-    fn newest_first(&self, before: u64) -> impl Iterator<Item = &Record> {
-        let ids = self.by_age.range(..before).rev();
-        ids.filter_map(|(_, id)| self.records.get(id))
+    fn get_mut(&mut self, call: &CallId) -> Option<&mut Record> {
+        let number = self.numbers.get(&digest(call))?;
+        self.records.get_mut(number)
+    }
+
+    fn insert(&mut self, call: &CallId, record: Record) {
+        self.last_number += 1;
+        self.numbers.insert(digest(call), self.last_number);
+        self.records.insert(self.last_number, record);
+        self.forget_oldest();
     }
 
     /// Live calls are never forgotten: their number is limited elsewhere.
@@ -239,11 +248,10 @@ impl Inner {
         if self.records.len() <= CALLS_KEPT {
             return;
         }
-        let over = |id: &&CallId| self.records.get(*id).is_some_and(|call| !call.is_live());
-        if let Some(id) = self.by_age.values().find(over).cloned()
-            && let Some(record) = self.records.remove(&id)
-        {
-            self.by_age.remove(&record.number());
+        let over = self.records.iter().find(|(_, record)| !record.is_live());
+        if let Some(oldest) = over.map(|(number, _)| *number) {
+            self.records.remove(&oldest);
+            self.numbers.retain(|_, number| *number != oldest);
         }
     }
 }

@@ -2,15 +2,42 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// How often durations of each length came: of any number of them in two kilobytes at most and of
 /// a few in a few bytes, mergeable, each known to a sixteenth of itself.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Histogram {
     /// The buckets that are not empty, each with its count, shortest durations first.
     buckets: Vec<(u16, u32)>,
+    #[serde(skip_serializing)]
     count: u64,
     sum: Duration,
     longest: Duration,
+}
+
+/// What was written of one, by whomever.
+#[derive(Deserialize)]
+struct Written {
+    buckets: Vec<(u16, u32)>,
+    sum: Duration,
+    longest: Duration,
+}
+
+impl From<Written> for Histogram {
+    fn from(written: Written) -> Self {
+        let mut histogram = Self {
+            sum: written.sum,
+            longest: written.longest,
+            ..Self::default()
+        };
+        for (bucket, count) in written.buckets {
+            histogram.add(bucket.min(bucket_of(Duration::MAX)), count);
+            histogram.count += u64::from(count);
+        }
+        histogram
+    }
 }
 
 impl Histogram {
@@ -135,6 +162,7 @@ const LONGEST: u32 = (1 << 17) - 1;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -164,12 +192,33 @@ mod tests {
         assert_eq!(histogram.quantile(1.0), Some(Duration::from_secs(1)));
     }
 
+    #[test]
+    fn what_somebody_else_wrote_is_put_in_order() {
+        let written = json!({
+            "buckets": [[65_535, 1], [7, 2], [3, 4], [7, 1]],
+            "sum": { "secs": 1, "nanos": 0 },
+            "longest": { "secs": 500, "nanos": 0 },
+        });
+        let read: Histogram = serde_json::from_value(written).unwrap();
+        assert_eq!(read.count(), 8);
+        assert_eq!(read.p50(), Some(Duration::from_millis(3)));
+        assert_eq!(read.quantile(0.8), Some(Duration::from_millis(7)));
+        assert_eq!(read.quantile(1.0), Some(Duration::from_millis(131_071)));
+    }
+
     proptest! {
         #[test]
         fn every_length_lies_within_a_sixteenth_of_its_bucket(ms in 0_u64..131_072) {
             let end = upper_end(bucket_of(Duration::from_millis(ms))).as_millis();
             prop_assert!(end >= u128::from(ms));
             prop_assert!(end <= u128::from(ms + ms / 16));
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(lengths in prop::collection::vec(0_u64..200_000, 0..50)) {
+            let written = serde_json::to_string(&of(&lengths)).unwrap();
+            let read: Histogram = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(read, of(&lengths));
         }
 
         #[test]

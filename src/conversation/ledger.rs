@@ -42,7 +42,7 @@ impl TurnLatency {
 }
 
 /// The latencies of many turns, stage by stage.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StageLatencies {
     /// See [`TurnLatency::last_frame`].

@@ -4,67 +4,79 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
 use novavoice::{
-    call::{CallId, CallInfo, CallStatus, CallSummary, Party},
+    call::{CallId, CallInfo, CallStatus, CallSummary, Direction, Party},
     conversation::{AgentState, StageLatencies, TurnLatency},
     model::Usage,
     private::Private,
     telephony::PlacedEnd,
     transcript::{Speaker, Utterance},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::{
     events::{Event, Subscription},
-    lines::{Lines, Store},
+    packed::{Packed, Store},
 };
 
 pub(super) struct Record {
-    number: u64,
-    info: CallInfo,
+    direction: Direction,
+    started: Timestamp,
     /// Whether the agent has had the call.
     reached: bool,
     end: Option<CallSummary>,
     /// The last change of the agent's state.
     state: Option<(AgentState, AgentState)>,
-    lines: Lines,
+    texts: Packed<Texts>,
     /// Captions of lines that are not there yet.
     captions: VecDeque<(Speaker, Private<String>)>,
-    latency: StageLatencies,
     /// Where followers listen; gone once the call is over.
     live: Option<broadcast::Sender<Event>>,
 }
 
+/// What takes most of the room.
+#[derive(Default, Serialize, Deserialize)]
+struct Texts {
+    id: Option<CallId>,
+    remote: Option<Party>,
+    /// The last ones.
+    lines: VecDeque<Utterance>,
+    latency: StageLatencies,
+}
+
 impl Record {
-    /// The record of a call that begins; later calls have higher numbers.
-    pub(super) fn new(number: u64, info: CallInfo) -> Self {
+    /// The record of a call that begins.
+    pub(super) fn new(info: &CallInfo) -> Self {
+        let texts = Texts {
+            id: Some(info.id.clone()),
+            remote: info.remote.clone(),
+            ..Texts::default()
+        };
         Self {
-            number,
-            info: without_texts(info),
+            direction: info.direction,
+            started: info.started,
             reached: true,
             end: None,
             state: None,
-            lines: Lines::default(),
+            texts: Packed::new(texts),
             captions: VecDeque::new(),
-            latency: StageLatencies::default(),
             live: Some(broadcast::Sender::new(EVENTS_AHEAD)),
         }
     }
 
     /// The record of a call that was placed and rings.
-    pub(super) fn placed(number: u64, info: CallInfo) -> Self {
+    pub(super) fn placed(info: &CallInfo) -> Self {
         Self {
             reached: false,
-            ..Self::new(number, info)
+            ..Self::new(info)
         }
     }
 
-    pub(super) const fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(super) const fn call(&self) -> &CallId {
-        &self.info.id
+    /// Whether it is among `calls`.
+    pub(super) fn is_among(&self, calls: &[CallId]) -> bool {
+        let id = |texts: &Texts| texts.id.as_ref().is_some_and(|id| calls.contains(id));
+        self.texts.with(id)
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -79,7 +91,8 @@ impl Record {
     /// The call reaches the agent, or goes on after all.
     pub(super) fn resume(&mut self, info: &CallInfo) {
         if !self.reached {
-            self.info = without_texts(info.clone());
+            (self.direction, self.started) = (info.direction, info.started);
+            self.texts.open().remote.clone_from(&info.remote);
             self.reached = true;
         }
         self.end = None;
@@ -109,12 +122,16 @@ impl Record {
     pub(super) fn line(&mut self, line: &Utterance) {
         self.captions
             .retain(|(speaker, _)| *speaker != line.speaker);
-        self.lines.push(line.clone());
+        let lines = &mut self.texts.open().lines;
+        if lines.len() == LINES_KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(line.clone());
         self.tell(Event::Utterance(line.clone()));
     }
 
     pub(super) fn turn(&mut self, latency: &TurnLatency) {
-        self.latency.record(latency);
+        self.texts.open().latency.record(latency);
     }
 
     pub(super) fn state(&mut self, old: AgentState, new: AgentState) {
@@ -123,17 +140,18 @@ impl Record {
     }
 
     /// The call is over. What is kept of it goes to `packed`.
-    pub(super) fn end(&mut self, summary: CallSummary, packed: &mut Store) {
+    pub(super) fn end(&mut self, mut summary: CallSummary, packed: &mut Store) {
         self.tell(Event::ended(&summary));
+        summary.prompt_version = None;
         self.end = Some(summary);
         self.live = None;
         self.captions = VecDeque::new();
-        self.lines.pack(packed);
+        self.texts.pack(packed);
     }
 
     /// What has happened after the line `after`, and where more comes from.
     pub(super) fn subscribe(&self, after: u64) -> Subscription {
-        let lines = self.lines.after(after).into_iter();
+        let lines = self.lines(after).into_iter();
         let mut backlog: VecDeque<_> = lines.map(Event::Utterance).collect();
         if let Some(summary) = &self.end {
             backlog.push_back(Event::ended(summary));
@@ -150,7 +168,7 @@ impl Record {
         match &self.end {
             Some(summary) => summary.duration,
             None => now
-                .duration_since(self.info.started)
+                .duration_since(self.started)
                 .try_into()
                 .unwrap_or_default(),
         }
@@ -158,38 +176,46 @@ impl Record {
 
     /// As `GET /calls/active` names things.
     pub(super) fn as_active(&self, now: Timestamp) -> Value {
-        json!({
-            "id": self.info.id,
-            "status": CallStatus::InProgress,
-            "duration": seconds(self.duration(now)),
-            "direction": self.info.direction,
-            "phone": self.info.remote.as_ref().map(Party::reveal),
-            "started": self.info.started,
-            "state": self.state.map(|(_, new)| new.as_str()),
+        self.texts.with(|texts| {
+            json!({
+                "id": texts.id,
+                "status": CallStatus::InProgress,
+                "duration": seconds(self.duration(now)),
+                "direction": self.direction,
+                "phone": texts.remote.as_ref().map(Party::reveal),
+                "started": self.started,
+                "state": self.state.map(|(_, new)| new.as_str()),
+            })
         })
     }
 
     /// Under the names of the table `CALL_RECORDS_TABLE`.
     pub(super) fn to_json(&self, now: Timestamp) -> Value {
         let end = self.end.as_ref();
-        json!({
-            "call_uuid": self.info.id,
-            "phone_number": self.info.remote.as_ref().map(Party::reveal),
-            "direction": self.info.direction,
-            "status": end.map_or(CallStatus::InProgress, |end| end.status),
-            "outcome": end.map(|end| end.outcome),
-            "start_time": self.info.started,
-            "end_time": end.map(|end| end.ended),
-            "duration_seconds": seconds(self.duration(now)),
-            "usage": end.map_or_else(Usage::default, |end| end.usage),
-            "cost_usd": end.and_then(|end| end.cost_usd),
-            "transfer": end.and_then(|end| end.transfer),
-            "failure": end.and_then(|end| end.failure.as_deref()),
+        self.texts.with(|texts| {
+            json!({
+                "call_uuid": texts.id,
+                "phone_number": texts.remote.as_ref().map(Party::reveal),
+                "direction": self.direction,
+                "status": end.map_or(CallStatus::InProgress, |end| end.status),
+                "outcome": end.map(|end| end.outcome),
+                "start_time": self.started,
+                "end_time": end.map(|end| end.ended),
+                "duration_seconds": seconds(self.duration(now)),
+                "usage": end.map_or_else(Usage::default, |end| end.usage),
+                "cost_usd": end.and_then(|end| end.cost_usd),
+                "transfer": end.and_then(|end| end.transfer),
+                "failure": end.and_then(|end| end.failure.as_deref()),
+            })
         })
     }
 
-    pub(super) fn lines(&self) -> Vec<Utterance> {
-        self.lines.after(0)
+    /// The lines after the line `seq`; of a very long call, the last ones.
+    pub(super) fn lines(&self, seq: u64) -> Vec<Utterance> {
+        self.texts.with(|texts| {
+            let later = texts.lines.iter().filter(|line| line.seq > seq);
+            later.cloned().collect()
+        })
     }
 
     /// How fast the agent answered, stage by stage, from the end of the caller's words.
@@ -197,16 +223,18 @@ impl Record {
         let millis = |length: Option<Duration>| {
             length.and_then(|length| u64::try_from(length.as_millis()).ok())
         };
-        let stages = self.latency.stages().into_iter().map(|(stage, lengths)| {
-            let quantiles = json!({
-                "count": lengths.count(),
-                "p50": millis(lengths.p50()),
-                "p90": millis(lengths.p90()),
-                "p99": millis(lengths.p99()),
+        self.texts.with(|texts| {
+            let stages = texts.latency.stages().into_iter().map(|(stage, lengths)| {
+                let quantiles = json!({
+                    "count": lengths.count(),
+                    "p50": millis(lengths.p50()),
+                    "p90": millis(lengths.p90()),
+                    "p99": millis(lengths.p99()),
+                });
+                (stage.to_owned(), quantiles)
             });
-            (stage.to_owned(), quantiles)
-        });
-        Value::Object(stages.collect())
+            Value::Object(stages.collect())
+        })
     }
 
     fn tell(&self, event: Event) {
@@ -217,17 +245,13 @@ impl Record {
     }
 }
 
-/// Without the agent's instructions: long, and nobody asks the record for them.
-fn without_texts(mut info: CallInfo) -> CallInfo {
-    (info.instructions, info.greeting) = (None, None);
-    info
-}
-
 /// Seconds with whole milliseconds, as transcript files have them.
 pub(crate) fn seconds(duration: Duration) -> f64 {
     Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000).as_secs_f64()
 }
 
+/// Hours of talk. Of a longer call the first lines are in its transcript file alone.
+const LINES_KEPT: usize = 5_000;
 /// A long reply. Older captions are of no use.
 const CAPTIONS_KEPT: usize = 20;
 /// What a follower may be late by before it is caught up from the record.

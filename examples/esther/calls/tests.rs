@@ -124,7 +124,7 @@ fn old_calls_are_forgotten_and_live_ones_never() {
         calls.ended(&info.id, &summary());
     }
     assert_eq!(calls.lock().records.len(), CALLS_KEPT);
-    assert_eq!(calls.lock().by_age.len(), CALLS_KEPT);
+    assert_eq!(calls.lock().numbers.len(), CALLS_KEPT);
     assert!(is_live(&calls, "live"));
 }
 
@@ -144,10 +144,28 @@ fn a_call_that_comes_back_keeps_its_record() {
     let (calls, call) = (Calls::default(), CallId::new("a"));
     calls.started(&info("a"));
     calls.line(&call, &line(1, "one"));
+    let mut latency = TurnLatency::default();
+    latency.first_frame = Some(Duration::from_millis(700));
+    calls.turn(&call, &latency);
     calls.ended(&call, &summary());
     calls.started(&info("a"));
     calls.line(&call, &line(2, "two"));
+    calls.turn(&call, &latency);
     let record = calls.get(&call, NOW).expect("known");
     assert_eq!(record["status"], "in_progress");
     assert_eq!(calls.lines(&call).len(), 2);
+    let latency = calls.latency_ms(&call).expect("known");
+    assert_eq!(latency["first_frame"]["count"], 2);
+}
+
+#[test]
+fn of_a_very_long_call_the_last_lines_are_kept() {
+    let (calls, call) = (Calls::default(), CallId::new("a"));
+    calls.started(&info("a"));
+    for seq in 1..=6_000 {
+        calls.line(&call, &line(seq, "and so on"));
+    }
+    let kept = calls.lines(&call);
+    assert_eq!(kept.len(), 5_000);
+    assert_eq!(kept.last().map(|line| line.seq), Some(6_000));
 }
