@@ -4,7 +4,11 @@
 //! Neither is certain. A number is moved with its owner, an area code may span two zones, and so
 //! may a state. So the answer is every zone that it may be: call when it is a decent hour in all.
 
-use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::OnceLock,
+};
 
 use jiff::tz::TimeZone;
 
@@ -65,59 +69,57 @@ pub fn zones(number: &PhoneNumber, state: Option<&str>) -> Zones {
     };
     match (by_number, by_state) {
         (Some(number), Some(state)) => {
-            let both: Vec<_> = number
-                .iter()
-                .filter(|zone| state.contains(zone))
-                .copied()
-                .collect();
+            let (both, one): (Vec<_>, Vec<_>) =
+                number.into_iter().partition(|zone| state.contains(zone));
             if both.is_empty() {
-                let mut either = [number, state].concat();
-                either.sort_unstable();
-                either.dedup();
-                zones(true, either)
+                zones(true, each_once(one.into_iter().chain(state)))
             } else {
                 zones(true, both)
             }
         }
-        (Some(one), None) | (None, Some(one)) => zones(true, one.to_vec()),
+        (Some(one), None) | (None, Some(one)) => zones(true, one),
         (None, None) => zones(false, of_country(number)),
     }
 }
 
 /// What the first digits tell: the longest prefix of the table that is more than a country code
 /// with several zones.
-fn by_number(number: &PhoneNumber) -> Option<&'static [&'static str]> {
+fn by_number(number: &PhoneNumber) -> Option<Vec<&'static str>> {
     let (prefix, zones) = longest_prefix(number)?;
     let whole_country = zones.len() > 1 && !has_shorter(prefix);
     (!whole_country).then_some(zones)
 }
 
-fn longest_prefix(number: &PhoneNumber) -> Option<(&str, &'static [&'static str])> {
+fn longest_prefix(number: &PhoneNumber) -> Option<(&str, Vec<&'static str>)> {
     let digits = number.reveal().trim_start_matches('+');
     let table = tables();
     (1..=digits.len().min(table.longest)).rev().find_map(|end| {
-        Some((
-            &digits[..end],
-            table.prefixes.get(&digits[..end])?.as_slice(),
-        ))
+        let zones = table.of_prefix(&digits[..end])?;
+        Some((&digits[..end], split(zones).collect()))
     })
 }
 
 fn has_shorter(prefix: &str) -> bool {
-    (1..prefix.len()).any(|end| tables().prefixes.contains_key(&prefix[..end]))
+    (1..prefix.len()).any(|end| tables().of_prefix(&prefix[..end]).is_some())
 }
 
-fn by_state(state: &str) -> Option<&'static [&'static str]> {
+fn by_state(state: &str) -> Option<Vec<&'static str>> {
     let state = state.trim().to_lowercase();
-    tables().states.get(&state).map(Vec::as_slice)
+    let zones = tables().states.get(&state)?;
+    Some(split(zones).collect())
 }
 
 fn of_country(number: &PhoneNumber) -> Vec<&'static str> {
     match number.country() {
-        Some("US") => tables().united_states.clone(),
+        Some("US") => each_once(tables().states.values().copied().flat_map(split)),
         Some("CA") => CANADA.to_vec(),
-        _ => longest_prefix(number).map_or_else(|| tables().world.clone(), |(_, all)| all.to_vec()),
+        _ => longest_prefix(number).map_or_else(world, |(_, zones)| zones),
     }
+}
+
+/// Every zone of the table.
+fn world() -> Vec<&'static str> {
+    each_once(prefix_lines().flat_map(|(zones, _)| split(zones)))
 }
 
 /// By the names that the prefixes have for them, from east to west.
@@ -132,60 +134,65 @@ const CANADA: &[&str] = &[
     "America/Vancouver",
 ];
 
+/// Zones are kept as they are written, joined by `&`: apart they would take a thousand small
+/// pieces of memory.
 struct Tables {
-    prefixes: HashMap<&'static str, Vec<&'static str>>,
+    /// Sorted by prefix.
+    prefixes: Vec<(&'static str, &'static str)>,
     /// Digits of the longest prefix.
     longest: usize,
-    states: HashMap<String, Vec<&'static str>>,
-    united_states: Vec<&'static str>,
-    /// Every zone of the table.
-    world: Vec<&'static str>,
+    states: HashMap<String, &'static str>,
+}
+
+impl Tables {
+    fn of_prefix(&self, prefix: &str) -> Option<&'static str> {
+        let prefixes = &self.prefixes;
+        let at = prefixes.binary_search_by_key(&prefix, |(known, _)| known);
+        at.ok().map(|at| prefixes[at].1)
+    }
 }
 
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let mut prefixes = HashMap::new();
-        for line in lines(include_str!("zones/prefixes.txt")) {
-            let mut words = line.split(' ');
-            let zones = split(words.next().unwrap_or_default());
-            prefixes.extend(words.map(|prefix| (prefix, zones.clone())));
-        }
+        let prefixes = prefix_lines()
+            .flat_map(|(zones, prefixes)| prefixes.split(' ').map(move |prefix| (prefix, zones)));
+        let mut prefixes: Vec<_> = prefixes.collect();
+        prefixes.sort_unstable();
+        prefixes.shrink_to_fit();
         let mut states = HashMap::new();
         for line in lines(include_str!("zones/states.txt")) {
             let mut parts = line.splitn(3, ' ');
             let mut part = || parts.next().unwrap_or_default();
-            let (code, zones, name) = (part(), split(part()), part());
-            states.insert(code.to_lowercase(), zones.clone());
+            let (code, zones, name) = (part(), part(), part());
+            states.insert(code.to_lowercase(), zones);
             states.insert(name.to_lowercase(), zones);
         }
+        let lengths = prefixes.iter().map(|(prefix, _)| prefix.len());
         Tables {
-            longest: prefixes
-                .keys()
-                .map(|prefix| prefix.len())
-                .max()
-                .unwrap_or(0),
-            united_states: each_once(states.values()),
-            world: each_once(prefixes.values()),
+            longest: lengths.max().unwrap_or(0),
             prefixes,
             states,
         }
     })
 }
 
+/// Zones, and the prefixes that lie in them.
+fn prefix_lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    lines(include_str!("zones/prefixes.txt")).filter_map(|line| line.split_once(' '))
+}
+
 fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
     table.lines().filter(|line| !line.starts_with('#'))
 }
 
-fn split(zones: &'static str) -> Vec<&'static str> {
-    zones.split('&').collect()
+fn split(zones: &'static str) -> impl Iterator<Item = &'static str> {
+    zones.split('&')
 }
 
-fn each_once<'a>(lists: impl Iterator<Item = &'a Vec<&'static str>>) -> Vec<&'static str> {
-    let mut all: Vec<_> = lists.flatten().copied().collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+fn each_once(zones: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let all: BTreeSet<_> = zones.collect();
+    all.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -256,8 +263,9 @@ mod tests {
     #[test]
     fn every_zone_of_the_tables_is_in_the_bundled_database() {
         let tables = tables();
-        let all = [&tables.world, &tables.united_states, &CANADA.to_vec()];
-        for zone in each_once(all.into_iter()) {
+        let states = tables.states.values().copied().flat_map(split);
+        let all = states.chain(world()).chain(CANADA.iter().copied());
+        for zone in each_once(all) {
             assert!(TimeZone::get(zone).is_ok(), "{zone}");
         }
         assert_eq!(tables.states.len(), 2 * 51);
