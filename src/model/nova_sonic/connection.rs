@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,8 @@ use aws_sdk_bedrockruntime::{
     Client,
     config::{Builder, SharedHttpClient},
 };
+
+use tokio::runtime::Handle;
 
 use crate::clock::now;
 
@@ -35,6 +37,8 @@ pub(super) struct Connections {
 struct Slots {
     list: Vec<Slot>,
     made: u64,
+    /// Whether somebody comes by to let go of those that have become old.
+    watched: bool,
 }
 
 struct Slot {
@@ -95,6 +99,26 @@ impl Connections {
         }
     }
 
+    /// Lets go of connections that nobody has used for a while, until none is idle.
+    async fn watch(connections: Weak<Self>) {
+        loop {
+            let oldest = {
+                let Some(connections) = connections.upgrade() else {
+                    return;
+                };
+                let mut slots = connections.slots();
+                slots.forget_stale();
+                let oldest = slots.idle_since();
+                slots.watched = oldest.is_some();
+                oldest
+            };
+            let Some(oldest) = oldest else {
+                return;
+            };
+            tokio::time::sleep_until((oldest + MAX_IDLE_AGE + MARGIN).into()).await;
+        }
+    }
+
     /// A panic elsewhere leaves counts at worst one too high: better than no more calls.
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,6 +126,12 @@ impl Connections {
 }
 
 impl Slots {
+    /// Since when the one that nobody has used for longest is idle.
+    fn idle_since(&self) -> Option<Instant> {
+        let idle = self.list.iter().filter(|slot| slot.sessions == 0);
+        idle.map(|slot| slot.idle_since).min()
+    }
+
     /// Lets go of connections that nobody uses: spoiled ones, old ones, and all but a few others.
     fn forget_stale(&mut self) {
         let now = now();
@@ -177,7 +207,15 @@ impl Drop for Lease {
             slot.sessions -= 1;
             slot.idle_since = now();
         });
-        self.connections.slots().forget_stale();
+        let mut slots = self.connections.slots();
+        slots.forget_stale();
+        if !slots.watched
+            && slots.idle_since().is_some()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            slots.watched = true;
+            runtime.spawn(Connections::watch(Arc::downgrade(&self.connections)));
+        }
     }
 }
 
@@ -186,6 +224,9 @@ const MAX_IDLE: usize = 8;
 
 /// The SDK closes an idle connection after 90 s; one that is about to be closed is a bad start.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
+
+/// Old enough is longer than [`MAX_IDLE_AGE`].
+const MARGIN: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -282,5 +323,23 @@ mod tests {
         tokio::time::advance(MAX_IDLE_AGE * 2).await;
         drop(connections.lease());
         assert_eq!(connections.slots().list.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_are_let_go_of_in_time_also_when_no_other_call_comes() {
+        let (connections, _) = connections(1);
+        let busy = connections.lease();
+        drop((connections.lease(), connections.lease()));
+        tokio::time::sleep(MAX_IDLE_AGE / 2).await;
+        drop(connections.lease());
+        tokio::time::sleep(MAX_IDLE_AGE / 2 + MARGIN * 2).await;
+        assert_eq!(connections.slots().list.len(), 2, "the busy and the young");
+        tokio::time::sleep(MAX_IDLE_AGE).await;
+        assert_eq!(connections.slots().list.len(), 1);
+        assert!(!connections.slots().watched);
+        drop(busy);
+        assert!(connections.slots().watched);
+        tokio::time::sleep(MAX_IDLE_AGE * 2).await;
+        assert_eq!(connections.slots().list.len(), 0);
     }
 }
