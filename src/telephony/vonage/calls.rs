@@ -326,6 +326,8 @@ impl Calls {
             ..
         } = self;
         conversations.retain(|_, key| calls.contains_key(key));
+        calls.shrink_to_fit();
+        conversations.shrink_to_fit();
     }
 }
 

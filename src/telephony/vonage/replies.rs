@@ -49,6 +49,11 @@ impl Replies {
             self.replies.remove(id);
             self.oldest_first.pop_front();
         }
+        if self.replies.len() < self.replies.capacity() / 4 {
+            // The rush is over.
+            self.replies.shrink_to_fit();
+            self.oldest_first.shrink_to_fit();
+        }
         let ncco = match reply {
             Reply::Ncco(ncco) => Some(self.copy(ncco)),
             Reply::Empty => None,
@@ -121,5 +126,6 @@ mod tests {
         replies.keep("late", "/", &Reply::Empty, later);
         assert_eq!(replies.replies.len(), 1);
         assert_eq!(replies.oldest_first.len(), 1);
+        assert!(replies.replies.capacity() < 100 && replies.oldest_first.capacity() < 100);
     }
 }

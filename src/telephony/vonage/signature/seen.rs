@@ -41,6 +41,11 @@ impl Seen {
         while self.by_death.peek().is_some_and(|next| next.0.0 < now) {
             self.forget_first();
         }
+        if self.bodies.len() < self.bodies.capacity() / 4 {
+            // The rush is over.
+            self.bodies.shrink_to_fit();
+            self.by_death.shrink_to_fit();
+        }
         // Ids of any length take the same room.
         let id: [u8; 32] = Sha256::digest(jti).into();
         match self.bodies.get(&id) {
@@ -90,5 +95,18 @@ mod tests {
         assert_eq!(seen.note("e", [0; 32], 400, 104), Ok(false));
         assert_eq!(seen.bodies.len(), 1);
         assert_eq!(seen.by_death.len(), 1);
+    }
+
+    #[test]
+    fn a_rush_leaves_no_room_behind() {
+        let mut seen = Seen::new();
+        for id in 0..10_000 {
+            assert_eq!(seen.note(&id.to_string(), [0; 32], 100, 0), Ok(false));
+        }
+        for id in 10_000..10_010 {
+            assert_eq!(seen.note(&id.to_string(), [0; 32], 500, 101), Ok(false));
+        }
+        assert_eq!(seen.bodies.len(), 10);
+        assert!(seen.bodies.capacity() < 100 && seen.by_death.capacity() < 100);
     }
 }
