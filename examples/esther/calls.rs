@@ -11,7 +11,7 @@ mod record;
 pub(crate) mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -39,16 +39,14 @@ pub(crate) struct Calls(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// By their numbers, so by age.
-    records: BTreeMap<u64, Record>,
-    /// The number of each call, by the digest of its id.
-    numbers: HashMap<Digest, u64>,
-    last_number: u64,
+    records: HashMap<Digest, Record>,
+    oldest_first: VecDeque<Digest>,
     /// The texts of calls that are over.
     packed: packed::Store,
 }
 
-/// Lies in its table, while ids, each by itself, would hold on to more memory than they take.
+/// Of the id of a call. Lies in its table, while ids, each by itself, would hold on to more memory
+/// than they take.
 type Digest = [u8; 32];
 
 fn digest(call: &CallId) -> Digest {
@@ -157,8 +155,9 @@ impl Calls {
     /// Calls that are going on, newest first.
     pub(crate) fn active(&self, now: Timestamp) -> Vec<Value> {
         let inner = self.lock();
-        let newest_first = inner.records.values().rev();
-        let live = newest_first.filter(|record| record.is_live());
+        let newest_first = inner.oldest_first.iter().rev();
+        let records = newest_first.filter_map(|call| inner.records.get(call));
+        let live = records.filter(|record| record.is_live());
         live.map(|record| record.as_active(now)).collect()
     }
 
@@ -209,13 +208,9 @@ impl Calls {
     fn finish(&self, call: &CallId, end: impl FnOnce(&mut Record, &mut packed::Store)) {
         let mut inner = self.lock();
         let Inner {
-            records,
-            numbers,
-            packed,
-            ..
+            records, packed, ..
         } = &mut *inner;
-        let number = numbers.get(&digest(call));
-        if let Some(record) = number.and_then(|number| records.get_mut(number)) {
+        if let Some(record) = records.get_mut(&digest(call)) {
             end(record, packed);
         }
     }
@@ -227,31 +222,28 @@ impl Calls {
 
 impl Inner {
     fn get(&self, call: &CallId) -> Option<&Record> {
-        let number = self.numbers.get(&digest(call))?;
-        self.records.get(number)
+        self.records.get(&digest(call))
     }
 
     fn get_mut(&mut self, call: &CallId) -> Option<&mut Record> {
-        let number = self.numbers.get(&digest(call))?;
-        self.records.get_mut(number)
+        self.records.get_mut(&digest(call))
     }
 
     fn insert(&mut self, call: &CallId, record: Record) {
-        self.last_number += 1;
-        self.numbers.insert(digest(call), self.last_number);
-        self.records.insert(self.last_number, record);
-        self.forget_oldest();
+        self.oldest_first.push_back(digest(call));
+        self.records.insert(digest(call), record);
+        if self.records.len() > CALLS_KEPT {
+            self.forget_oldest();
+        }
     }
 
     /// Live calls are never forgotten: their number is limited elsewhere.
     fn forget_oldest(&mut self) {
-        if self.records.len() <= CALLS_KEPT {
-            return;
-        }
-        let over = self.records.iter().find(|(_, record)| !record.is_live());
-        if let Some(oldest) = over.map(|(number, _)| *number) {
-            self.records.remove(&oldest);
-            self.numbers.retain(|_, number| *number != oldest);
+        let records = &self.records;
+        let is_over = |call: &Digest| records.get(call).is_some_and(|record| !record.is_live());
+        let oldest = self.oldest_first.iter().position(is_over);
+        if let Some(call) = oldest.and_then(|at| self.oldest_first.remove(at)) {
+            self.records.remove(&call);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use phonenumber::{Mode, ParseError, Type, metadata::DATABASE};
 use serde::{Deserialize, Serialize};
 
+use super::time_zone::zones;
 use crate::call::{Party, write_redacted};
 
 /// A number that can be dialled, kept in E.164 form. Printed with all but the end hidden.
@@ -69,10 +70,15 @@ impl NotAPhoneNumber {
 
 impl PhoneNumber {
     /// Reads the tables of numbers and compiles their patterns, for which the first number of the
-    /// process would have to wait: long enough to lose a caller's first words.
-    pub(crate) fn read_tables() {
-        let read = Self::parse("+12125550101");
-        debug_assert!(read.is_ok(), "{read:?}");
+    /// process would have to wait: long enough to lose a caller's first words. An agent does so
+    /// when it is built.
+    ///
+    /// Each thread that reads numbers also keeps half a megabyte to work with, which a service can
+    /// take before its first call instead of amid many of them: by calling this when the threads
+    /// of its runtime start.
+    pub fn read_tables() {
+        let number = Self::parse("+12125550101").map(|number| zones(&number, None));
+        debug_assert!(number.is_ok(), "{number:?}");
     }
 
     /// Reads a number as people write it: with its country code, with or without `+`, spaces and

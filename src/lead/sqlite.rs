@@ -96,6 +96,7 @@ impl SqliteLeads {
     /// When the file cannot be opened, is no database, or was written by a newer release.
     pub async fn open(path: &Path) -> Result<Self, ProviderError> {
         let database = Database::open(PROVIDER, path, SCHEMA).await?;
+        database.first(PhoneNumber::read_tables);
         Ok(Self { database })
     }
 

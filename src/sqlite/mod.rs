@@ -36,6 +36,9 @@ const QUEUE: usize = 64;
 /// order. Ours take milliseconds; a backup or a check by hand may take longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Pages that a connection keeps at hand, in KiB.
+const PAGES_KIB: i64 = 256;
+
 /// Statements that stay compiled: more than any store here has.
 const STATEMENTS: usize = 64;
 
@@ -93,6 +96,12 @@ impl Database {
         result.await.map_err(|_| stopped(provider))?
     }
 
+    /// Has `work` done on the thread before the first query; nobody waits for it.
+    pub(crate) fn first(&self, work: fn()) {
+        // There is room in a new queue. Where there is none, queries have begun: too late for it.
+        let _ = self.jobs.try_send(Box::new(move |_| work()));
+    }
+
     /// The result of `work` in a transaction that has the right to write from its beginning, so
     /// that what it read still holds when it writes. Committed, and on the disk, when `work`
     /// succeeds; undone when it fails.
@@ -127,6 +136,8 @@ fn connect(path: &Path, schema: Schema) -> Result<Connection, Failure> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     write_ahead(&connection)?;
+    // The system's own cache lies behind it; ours, left alone, grows to 2 MB a connection.
+    connection.pragma_update(None, "cache_size", -PAGES_KIB)?;
     // Acknowledged means on the disk, also when the power fails.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;

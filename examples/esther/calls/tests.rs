@@ -124,7 +124,7 @@ fn old_calls_are_forgotten_and_live_ones_never() {
         calls.ended(&info.id, &summary());
     }
     assert_eq!(calls.lock().records.len(), CALLS_KEPT);
-    assert_eq!(calls.lock().numbers.len(), CALLS_KEPT);
+    assert_eq!(calls.lock().oldest_first.len(), CALLS_KEPT);
     assert!(is_live(&calls, "live"));
 }
 

@@ -1,8 +1,13 @@
 //! The commands, one file each: what is typed behind `esther`.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
 
 use clap::{ArgMatches, FromArgMatches, Subcommand};
+use novavoice::lead::PhoneNumber;
 
 use crate::config::Config;
 
@@ -66,7 +71,7 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
-            Self::Serve => on_runtime(serve::run(config)),
+            Self::Serve => on_ready_runtime(serve::run(config)),
             Self::Demo(demo) => on_runtime(demo.run(config)),
             Self::Replay(replay) => replay.run(&config),
             Self::Check => on_runtime(async move { check::run(&config).await }),
@@ -84,6 +89,26 @@ impl Command {
 fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// Runs a service: the threads that will carry calls are ready for phone numbers before the first
+/// one.
+fn on_ready_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    // The workers start first; later threads do what blocks.
+    let workers = AtomicUsize::new(thread::available_parallelism()?.get());
+    let is_worker = move || {
+        let one_less = |left: usize| left.checked_sub(1);
+        workers.fetch_update(Relaxed, Relaxed, one_less).is_ok()
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(move || {
+            if is_worker() {
+                PhoneNumber::read_tables();
+            }
+        })
         .build()?
         .block_on(work)
 }

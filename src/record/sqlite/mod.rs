@@ -19,6 +19,7 @@ use crate::{
     call::{CallId, CallInfo, CallStatus, CallSummary, Direction},
     clock,
     error::{ProviderError, ProviderErrorKind},
+    lead::PhoneNumber,
     sqlite::{Database, Failure},
     transcript::{TranscriptSink, Utterance},
 };
@@ -43,10 +44,10 @@ impl SqliteCalls {
     /// When the file cannot be opened or written, is no database, or is of a newer release.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, ProviderError> {
         let path = path.as_ref();
-        Ok(Self {
-            writes: Database::open(PROVIDER, path, SCHEMA).await?,
-            reads: Database::open(PROVIDER, path, SCHEMA).await?,
-        })
+        let writes = Database::open(PROVIDER, path, SCHEMA).await?;
+        writes.first(PhoneNumber::read_tables);
+        let reads = Database::open(PROVIDER, path, SCHEMA).await?;
+        Ok(Self { writes, reads })
     }
 
     /// Takes over records and their lines from elsewhere, all of them or none. A call that is
