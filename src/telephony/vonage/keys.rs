@@ -4,13 +4,13 @@
 use sha2::{Digest as _, Sha256};
 
 /// Half of a SHA-256: nobody finds two texts with the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key([u8; 16]);
 
 impl Key {
     /// The key of a text as it is.
     pub(super) fn of(text: &str) -> Self {
-        Self::shortened(Sha256::new_with_prefix(text))
+        Self::of_hash(Sha256::digest(text).into())
     }
 
     /// The key of a leg, whose id Vonage writes with hyphens here and without them there.
@@ -19,11 +19,11 @@ impl Key {
         for c in id.bytes().filter(|c| *c != b'-') {
             hash.update([c.to_ascii_lowercase()]);
         }
-        Self::shortened(hash)
+        Self::of_hash(hash.finalize().into())
     }
 
-    fn shortened(hash: Sha256) -> Self {
-        let hash: [u8; 32] = hash.finalize().into();
+    /// The key of what has this SHA-256.
+    pub(super) fn of_hash(hash: [u8; 32]) -> Self {
         let (halves, _) = hash.as_chunks();
         Self(halves[0])
     }

@@ -5,16 +5,14 @@ use std::{
     collections::{BinaryHeap, HashMap},
 };
 
-use sha2::{Digest, Sha256};
-
-use super::SignatureError;
+use super::{super::keys::Key, SignatureError};
 
 /// Tokens seen, each until it is too old to be believed anyway. Bounded: only what carries a good
 /// signature gets here, and past the capacity the one that dies first is forgotten first.
 pub(super) struct Seen {
     capacity: usize,
-    bodies: HashMap<[u8; 32], [u8; 32]>,
-    by_death: BinaryHeap<Reverse<(i64, [u8; 32])>>,
+    bodies: HashMap<Key, Key>,
+    by_death: BinaryHeap<Reverse<(i64, Key)>>,
 }
 
 impl Seen {
@@ -46,8 +44,7 @@ impl Seen {
             self.bodies.shrink_to_fit();
             self.by_death.shrink_to_fit();
         }
-        // Ids of any length take the same room.
-        let id: [u8; 32] = Sha256::digest(jti).into();
+        let (id, body) = (Key::of(jti), Key::of_hash(body));
         match self.bodies.get(&id) {
             Some(earlier) if *earlier == body => return Ok(true),
             Some(_) => return Err(SignatureError::Reused),
@@ -68,7 +65,7 @@ impl Seen {
     }
 }
 
-/// Over two hundred webhooks a second for five minutes, in some ten megabytes.
+/// Over two hundred webhooks a second for five minutes, in some six megabytes.
 const REMEMBERED: usize = 65_536;
 
 #[cfg(test)]
