@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use aws_sdk_bedrockruntime::{
     config::{Builder, SharedHttpClient},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::clock::now;
 
@@ -25,8 +25,9 @@ pub(super) type HttpClients = Box<dyn Fn() -> SharedHttpClient + Send + Sync>;
 
 /// All connections of one model.
 pub(super) struct Connections {
-    /// Signs, finds endpoints and knows the credentials for all of them; has no connection.
-    sdk: Client,
+    config: Builder,
+    /// Signs, finds endpoints and knows the credentials for all of them.
+    sdk: OnceLock<Client>,
     http: HttpClients,
     /// How many sessions a client may have at a time.
     share: usize,
@@ -37,8 +38,8 @@ pub(super) struct Connections {
 struct Slots {
     list: Vec<Slot>,
     made: u64,
-    /// Whether somebody comes by to let go of those that have become old.
-    watched: bool,
+    /// Whoever lets go of those that have become old; there is none while none is idle.
+    watcher: Option<AbortHandle>,
 }
 
 struct Slot {
@@ -55,7 +56,8 @@ impl Connections {
     /// at a time; what `config` says counts for all of them.
     pub(super) fn new(config: Builder, http: HttpClients, share: usize) -> Self {
         Self {
-            sdk: Client::from_conf(config.build()),
+            config,
+            sdk: OnceLock::new(),
             http,
             share: share.max(1),
             slots: Mutex::default(),
@@ -92,9 +94,15 @@ impl Connections {
             }
         };
         drop(slots);
+        let sdk = self.sdk.get_or_init(|| {
+            // Each request says which connection it takes; this is for what the SDK looks at before.
+            let config = self.config.clone().http_client(http.clone());
+            Client::from_conf(config.build())
+        });
         Lease {
             connections: Arc::clone(self),
             number,
+            sdk: sdk.clone(),
             http,
         }
     }
@@ -109,7 +117,9 @@ impl Connections {
                 let mut slots = connections.slots();
                 slots.forget_stale();
                 let oldest = slots.idle_since();
-                slots.watched = oldest.is_some();
+                if oldest.is_none() {
+                    slots.watcher = None;
+                }
                 oldest
             };
             let Some(oldest) = oldest else {
@@ -170,13 +180,14 @@ impl fmt::Debug for Connections {
 pub(super) struct Lease {
     connections: Arc<Connections>,
     number: u64,
+    sdk: Client,
     http: SharedHttpClient,
 }
 
 impl Lease {
     /// What makes requests.
     pub(super) fn client(&self) -> &Client {
-        &self.connections.sdk
+        &self.sdk
     }
 
     /// Settings under which a request goes over this connection.
@@ -209,12 +220,14 @@ impl Drop for Lease {
         });
         let mut slots = self.connections.slots();
         slots.forget_stale();
-        if !slots.watched
+        // One ends with the runtime on which it was started, whatever goes on on another.
+        let is_watched = |watcher: &AbortHandle| !watcher.is_finished();
+        if !slots.watcher.as_ref().is_some_and(is_watched)
             && slots.idle_since().is_some()
             && let Ok(runtime) = Handle::try_current()
         {
-            slots.watched = true;
-            runtime.spawn(Connections::watch(Arc::downgrade(&self.connections)));
+            let watch = Connections::watch(Arc::downgrade(&self.connections));
+            slots.watcher = Some(runtime.spawn(watch).abort_handle());
         }
     }
 }
@@ -336,9 +349,9 @@ mod tests {
         assert_eq!(connections.slots().list.len(), 2, "the busy and the young");
         tokio::time::sleep(MAX_IDLE_AGE).await;
         assert_eq!(connections.slots().list.len(), 1);
-        assert!(!connections.slots().watched);
+        assert!(connections.slots().watcher.is_none());
         drop(busy);
-        assert!(connections.slots().watched);
+        assert!(connections.slots().watcher.is_some());
         tokio::time::sleep(MAX_IDLE_AGE * 2).await;
         assert_eq!(connections.slots().list.len(), 0);
     }
