@@ -2,7 +2,8 @@
 //! argument.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,8 @@ pub(super) struct Calls {
     calls: HashMap<Key, Call>,
     /// From a conversation to its call.
     conversations: HashMap<Key, Key>,
+    /// The regions of calls that are over; there are few.
+    regions: HashSet<Arc<str>>,
     /// When those that are long past were last forgotten.
     tidied: Option<Instant>,
 }
@@ -39,8 +42,9 @@ pub(super) struct Facts {
 
 #[derive(Debug)]
 struct Call {
-    /// Forgotten once it is over.
+    /// Forgotten once it is over, all but the region.
     facts: Option<Facts>,
+    region: Option<Arc<str>>,
     /// Whether there was room for it when it came.
     admitted: bool,
     life: Life,
@@ -213,7 +217,7 @@ impl Calls {
         }
     }
 
-    /// The carrier says that the call is over. No more than that is kept of it.
+    /// The carrier says that the call is over. No more than that and its region is kept of it.
     pub(super) fn over(&mut self, id: &str, now: Instant) {
         let key = Key::of_leg(id);
         let Some(call) = self.calls.get_mut(&key) else {
@@ -222,8 +226,18 @@ impl Calls {
         call.life = Life::Over;
         call.touched = now;
         call.lost = Vec::new();
-        let conversation = call.facts.take().and_then(|facts| facts.conversation);
-        let index = conversation.map(|conversation| Key::of(&conversation));
+        let Some(facts) = call.facts.take() else {
+            return;
+        };
+        call.region = facts.region.map(|region| {
+            let region: Arc<str> = region.into();
+            let known = self.regions.get(&region).cloned();
+            known.unwrap_or_else(|| {
+                self.regions.insert(Arc::clone(&region));
+                region
+            })
+        });
+        let index = facts.conversation.map(|it| Key::of(&it));
         if let Some(index) = index.filter(|index| self.conversations.get(index) == Some(&key)) {
             self.conversations.remove(&index);
         }
@@ -268,6 +282,15 @@ impl Calls {
         self.calls.get(&Key::of_leg(id))?.facts.as_ref()
     }
 
+    /// The REST base of the region that a call lives in, or lived in.
+    pub(super) fn region(&self, id: &str) -> Option<&str> {
+        let call = self.calls.get(&Key::of_leg(id))?;
+        match &call.facts {
+            Some(facts) => facts.region.as_deref(),
+            None => call.region.as_deref(),
+        }
+    }
+
     /// The call of a conversation, until it is over.
     pub(super) fn of_conversation(&self, conversation: &str) -> Option<&Facts> {
         let key = self.conversations.get(&Key::of(conversation))?;
@@ -289,6 +312,7 @@ impl Calls {
             answered_by: None,
             touched: now,
             facts: Some(facts),
+            region: None,
         };
         self.calls.insert(key, call);
     }
@@ -323,8 +347,10 @@ impl Calls {
         let Self {
             calls,
             conversations,
+            regions,
             ..
         } = self;
+        regions.retain(|region| Arc::strong_count(region) > 1);
         conversations.retain(|_, key| calls.contains_key(key));
         calls.shrink_to_fit();
         conversations.shrink_to_fit();
@@ -468,9 +494,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_call_that_is_over_nothing_else_is_kept() {
+    fn of_a_call_that_is_over_its_region_alone_is_kept() {
         let (mut calls, now) = (Calls::default(), start());
-        calls.answered(facts("a"), || true, now);
+        let living = |id| Facts {
+            region: Some("https://api-us.example".to_owned()),
+            ..facts(id)
+        };
+        calls.answered(living("a"), || true, now);
+        assert_eq!(calls.region("a"), Some("https://api-us.example"));
         calls.lost("a", Some("ws-1"), 0, 2, now);
         calls.over("a", now);
         let is_forgotten = |calls: &Calls| {
@@ -481,6 +512,10 @@ mod tests {
         assert!(is_forgotten(&calls));
         assert!(calls.answered(facts("a"), || false, now), "asked again");
         assert!(is_forgotten(&calls));
+        assert_eq!(calls.region("a"), Some("https://api-us.example"));
+        calls.answered(living("z"), || true, now);
+        calls.over("z", now);
+        assert_eq!(calls.regions.len(), 1);
         assert!(calls.is_over("a"));
         assert_eq!(calls.lost("a", Some("ws-2"), 0, 2, now), Loss::Expected);
 
@@ -499,12 +534,18 @@ mod tests {
     fn what_is_long_past_is_forgotten_when_another_call_comes() {
         let (mut calls, now) = (Calls::default(), start());
         let live = calls.opened(facts("live"), now);
-        calls.answered(facts("over"), || true, now);
+        let region = Some("https://api-us.example".to_owned());
+        let over = Facts {
+            region,
+            ..facts("over")
+        };
+        calls.answered(over, || true, now);
         calls.over("over", now);
         calls.answered(facts("next"), || true, now + AFTERLIFE / 2);
         assert!(calls.is_over("over"));
         calls.answered(facts("last"), || true, now + AFTERLIFE);
         assert!(!calls.is_over("over"));
+        assert!(calls.regions.is_empty());
         assert!(calls.facts("live").is_some());
         assert!(calls.facts("next").is_some());
         drop(live);

@@ -211,7 +211,7 @@ impl Vonage {
     /// trusted.
     #[must_use]
     pub fn region(&self, call: &CallId) -> Option<String> {
-        self.calls().facts(call.as_str())?.region.clone()
+        self.calls().region(call.as_str()).map(str::to_owned)
     }
 
     /// From now on the loss of the call's socket is no accident: it was hung up, or goes to
