@@ -43,6 +43,7 @@ impl TurnLatency {
 
 /// The latencies of many turns, stage by stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct StageLatencies {
     /// See [`TurnLatency::last_frame`].

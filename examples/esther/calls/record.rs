@@ -28,18 +28,24 @@ pub(super) struct Record {
     end: Option<CallSummary>,
     /// The last change of the agent's state.
     state: Option<(AgentState, AgentState)>,
-    texts: Packed<Texts>,
+    who: Packed<Who>,
+    talk: Packed<Talk>,
     /// Captions of lines that are not there yet.
     captions: VecDeque<(Speaker, Private<String>)>,
     /// Where followers listen; gone once the call is over.
     live: Option<broadcast::Sender<Event>>,
 }
 
-/// What takes most of the room.
+/// Packed apart from what was said, as lists of calls show it.
 #[derive(Default, Serialize, Deserialize)]
-struct Texts {
+struct Who {
     id: Option<CallId>,
     remote: Option<Party>,
+}
+
+/// What takes most of the room.
+#[derive(Default, Serialize, Deserialize)]
+struct Talk {
     /// The last ones.
     lines: VecDeque<Utterance>,
     latency: StageLatencies,
@@ -48,10 +54,9 @@ struct Texts {
 impl Record {
     /// The record of a call that begins.
     pub(super) fn new(info: &CallInfo) -> Self {
-        let texts = Texts {
+        let who = Who {
             id: Some(info.id.clone()),
             remote: info.remote.clone(),
-            ..Texts::default()
         };
         Self {
             direction: info.direction,
@@ -59,7 +64,8 @@ impl Record {
             reached: true,
             end: None,
             state: None,
-            texts: Packed::new(texts),
+            who: Packed::new(who),
+            talk: Packed::new(Talk::default()),
             captions: VecDeque::new(),
             live: Some(broadcast::Sender::new(EVENTS_AHEAD)),
         }
@@ -75,8 +81,8 @@ impl Record {
 
     /// Whether it is among `calls`.
     pub(super) fn is_among(&self, calls: &[CallId]) -> bool {
-        let id = |texts: &Texts| texts.id.as_ref().is_some_and(|id| calls.contains(id));
-        self.texts.with(id)
+        let is_among = |who: &Who| who.id.as_ref().is_some_and(|id| calls.contains(id));
+        self.who.with(is_among)
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -92,7 +98,7 @@ impl Record {
     pub(super) fn resume(&mut self, info: &CallInfo) {
         if !self.reached {
             (self.direction, self.started) = (info.direction, info.started);
-            self.texts.open().remote.clone_from(&info.remote);
+            self.who.open().remote.clone_from(&info.remote);
             self.reached = true;
         }
         self.end = None;
@@ -122,7 +128,7 @@ impl Record {
     pub(super) fn line(&mut self, line: &Utterance) {
         self.captions
             .retain(|(speaker, _)| *speaker != line.speaker);
-        let lines = &mut self.texts.open().lines;
+        let lines = &mut self.talk.open().lines;
         if lines.len() == LINES_KEPT {
             lines.pop_front();
         }
@@ -131,7 +137,7 @@ impl Record {
     }
 
     pub(super) fn turn(&mut self, latency: &TurnLatency) {
-        self.texts.open().latency.record(latency);
+        self.talk.open().latency.record(latency);
     }
 
     pub(super) fn state(&mut self, old: AgentState, new: AgentState) {
@@ -146,7 +152,8 @@ impl Record {
         self.end = Some(summary);
         self.live = None;
         self.captions = VecDeque::new();
-        self.texts.pack(packed);
+        self.who.pack(packed);
+        self.talk.pack(packed);
     }
 
     /// What has happened after the line `after`, and where more comes from.
@@ -176,13 +183,13 @@ impl Record {
 
     /// As `GET /calls/active` names things.
     pub(super) fn as_active(&self, now: Timestamp) -> Value {
-        self.texts.with(|texts| {
+        self.who.with(|who| {
             json!({
-                "id": texts.id,
+                "id": who.id,
                 "status": CallStatus::InProgress,
                 "duration": seconds(self.duration(now)),
                 "direction": self.direction,
-                "phone": texts.remote.as_ref().map(Party::reveal),
+                "phone": who.remote.as_ref().map(Party::reveal),
                 "started": self.started,
                 "state": self.state.map(|(_, new)| new.as_str()),
             })
@@ -192,10 +199,10 @@ impl Record {
     /// Under the names of the table `CALL_RECORDS_TABLE`.
     pub(super) fn to_json(&self, now: Timestamp) -> Value {
         let end = self.end.as_ref();
-        self.texts.with(|texts| {
+        self.who.with(|who| {
             json!({
-                "call_uuid": texts.id,
-                "phone_number": texts.remote.as_ref().map(Party::reveal),
+                "call_uuid": who.id,
+                "phone_number": who.remote.as_ref().map(Party::reveal),
                 "direction": self.direction,
                 "status": end.map_or(CallStatus::InProgress, |end| end.status),
                 "outcome": end.map(|end| end.outcome),
@@ -212,8 +219,8 @@ impl Record {
 
     /// The lines after the line `seq`; of a very long call, the last ones.
     pub(super) fn lines(&self, seq: u64) -> Vec<Utterance> {
-        self.texts.with(|texts| {
-            let later = texts.lines.iter().filter(|line| line.seq > seq);
+        self.talk.with(|talk| {
+            let later = talk.lines.iter().filter(|line| line.seq > seq);
             later.cloned().collect()
         })
     }
@@ -223,8 +230,8 @@ impl Record {
         let millis = |length: Option<Duration>| {
             length.and_then(|length| u64::try_from(length.as_millis()).ok())
         };
-        self.texts.with(|texts| {
-            let stages = texts.latency.stages().into_iter().map(|(stage, lengths)| {
+        self.talk.with(|talk| {
+            let stages = talk.latency.stages().into_iter().map(|(stage, lengths)| {
                 let quantiles = json!({
                     "count": lengths.count(),
                     "p50": millis(lengths.p50()),

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    num::NonZero,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
 };
@@ -97,7 +98,7 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 /// one.
 fn on_ready_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     // The workers start first; later threads do what blocks.
-    let workers = AtomicUsize::new(thread::available_parallelism()?.get());
+    let workers = AtomicUsize::new(thread::available_parallelism().map_or(1, NonZero::get));
     let is_worker = move || {
         let one_less = |left: usize| left.checked_sub(1);
         workers.fetch_update(Relaxed, Relaxed, one_less).is_ok()
