@@ -106,11 +106,6 @@ impl Calls {
         inner.get(call).is_some_and(|record| !record.is_live())
     }
 
-    /// Whether there is a record of a call.
-    pub(crate) fn is_known(&self, call: &CallId) -> bool {
-        self.lock().get(call).is_some()
-    }
-
     /// Early words.
     pub(crate) fn caption(&self, call: &CallId, speaker: Speaker, text: &str) {
         self.with(call, |record| record.caption(speaker, text));

@@ -42,7 +42,7 @@ pub(super) async fn transfer(
         return Err(over());
     }
     if let Err(error) = app.vonage.check_account() {
-        return Err(match app.calls.is_known(&call) {
+        return Err(match app.calls.knows(&call) {
             true => not_ready(&error),
             false => over(),
         });
@@ -58,7 +58,7 @@ pub(super) async fn transfer(
             Ok(false) => Err(over()),
             Err(error) => Err(carrier(error)),
         },
-        (None, _) if !app.calls.is_known(&call) => Err(over()),
+        (None, _) if !app.calls.knows(&call) => Err(over()),
         (None, _) => Err(Problem::new(
             StatusCode::CONFLICT,
             "Esther does not talk on this call, so she can brief nobody about it.",
